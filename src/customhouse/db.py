@@ -1,0 +1,140 @@
+"""Rows: one database, SQLite or PostgreSQL, behind two kinds of transaction.
+
+1. Stores declare their tables on `metadata`; nothing else writes SQL (stores, audit, workflows).
+2. `read()` never blocks a writer; `write()` is one transaction that commits on leaving the block.
+3. On SQLite writers queue in the process and begin IMMEDIATE, so that none of them ever meets "locked" after
+   it has read; readers use the write-ahead log. https://www.sqlite.org/lang_transaction.html §2.2
+4. On PostgreSQL `lock(tx, name)` serialises a read-modify-write of one named thing; SQLite needs no more than 3.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, DateTime, Dialect, MetaData, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.types import TypeDecorator
+
+from customhouse.errors import StorageFull, Unavailable
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BUSY_SECONDS = 30
+_DISK_FULL = ("database or disk is full", "disk i/o error", "no space left on device", "could not extend file")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment; SQLite forgets the zone, so it is stored as UTC and given back as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without its time zone was given to the database")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Database:
+    """One database by URL: `sqlite:///path` or `postgresql+psycopg://user@host/name`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if url.startswith("sqlite") else "postgresql"
+        if self.dialect == "sqlite":
+            self.engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=8, max_overflow=24)
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+        self._writers = threading.RLock() if self.dialect == "sqlite" else None
+        self._depth = threading.local()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads: one consistent view, no lock."""
+        with _translated(), self.engine.connect() as tx:
+            yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: committed on leaving, rolled back on any error. Not to be nested."""
+        if getattr(self._depth, "writing", False):
+            raise RuntimeError("a write transaction inside another one; pass `tx` down instead")
+        if self._writers is not None:
+            self._writers.acquire()
+        self._depth.writing = True
+        try:
+            with _translated(), self.engine.connect() as tx:
+                tx = tx.execution_options(customhouse_write=True)
+                with tx.begin():
+                    yield tx
+        finally:
+            self._depth.writing = False
+            if self._writers is not None:
+                self._writers.release()
+
+    def lock(self, tx: Connection, name: str) -> None:
+        """Hold `name` until this transaction ends. Take locks in one order: the narrow thing first, "audit" last."""
+        if self.dialect == "postgresql":
+            key = int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)
+            tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+    def create(self) -> None:
+        """Make every declared table that is missing (tests and first start)."""
+        with self.write() as tx:
+            metadata.create_all(tx)
+
+    def close(self) -> None:
+        """Return every connection."""
+        self.engine.dispose()
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a SQLite database."""
+        return Path(str(self.engine.url.database)) if self.dialect == "sqlite" else None
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # pysqlite would begin DEFERRED by itself
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(tx: Connection) -> None:
+    writing = tx.get_execution_options().get("customhouse_write")
+    tx.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN DEFERRED")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say in our words what the engine says in its own, where a caller can act on it."""
+    try:
+        yield
+    except DBAPIError as error:
+        said = str(error.orig).lower()
+        if any(sign in said for sign in _DISK_FULL):
+            raise StorageFull("the database has no room left", hint="Free disk space; nothing was written.") from error
+        if isinstance(error, OperationalError) and ("locked" in said or error.connection_invalidated):
+            raise Unavailable("the database does not answer", hint="Try again in a moment.") from error
+        raise
