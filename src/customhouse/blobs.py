@@ -1,0 +1,306 @@
+"""Bytes by digest: the store of layers, configs and every other blob, on files.
+
+1. Bytes before rows: temporary file, hash while writing, fsync, rename, fsync of the folder; only then may a caller
+   write a row. A crash leaves an orphan file or an unfinished upload, never half a blob under its digest.
+2. A commit renews the file's time, so that what looks for orphans can leave alone what has just arrived.
+3. An upload has one writer at a time (a lock on its file, across processes) and outlives the process: its offset is
+   the size of its file; a hash that was lost with the process is made again at the commit.
+4. A full disk is StorageFull; the upload is cut back to what was whole.
+
+Layout: ROOT/<algorithm>/<first two of hex>/<hex>, ROOT/uploads/<id>.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from uuid import uuid4
+
+from customhouse import faults
+from customhouse.errors import Conflict, Invalid, NotFound, StorageFull
+from customhouse.oci.digest import Digest, Hasher, InvalidDigest
+
+CHUNK = 1024 * 1024
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UPLOAD_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_KEPT_HASHES = 512
+_FIRST_GUESS = "sha256"
+
+
+class BlobMissing(NotFound):
+    """No bytes of this digest are in the store."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"the bytes of {digest} are not in the store")
+        self.digest = digest
+
+
+class DigestMismatch(Invalid):
+    """The bytes that arrived are not those of the digest that was named."""
+
+    def __init__(self, expected: Digest, found: Digest) -> None:
+        super().__init__(
+            f"the content has the digest {found}, not {expected}",
+            hint="The content was changed or cut on its way: send it again.",
+        )
+        self.expected = expected
+        self.found = found
+
+
+class UploadBusy(Conflict):
+    """Another request is writing to this upload."""
+
+    def __init__(self, upload: str) -> None:
+        super().__init__(
+            f"upload {upload} is being written by another request", hint="Wait for it, then ask for the status."
+        )
+        self.upload = upload
+
+
+class Upload(Protocol):
+    """One upload, held by one writer until `commit`, `cancel` or `close`."""
+
+    @property
+    def offset(self) -> int:
+        """How many bytes are there."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append. Raises StorageFull, and then `offset` is as before."""
+
+    def commit(self, expected: Digest) -> int:
+        """Make it the blob `expected`, durably; returns the size in bytes. Raises DigestMismatch, StorageFull."""
+
+    def cancel(self) -> None:
+        """Throw it away."""
+
+    def close(self) -> None:
+        """Let go; what was written stays for the next writer."""
+
+
+class BlobStore(Protocol):
+    """Content by digest. Nothing here knows repositories or rights."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """The bytes, at their start; the caller closes. Raises BlobMissing."""
+
+    def stat(self, digest: Digest) -> int | None:
+        """The size in bytes, or None where there are none."""
+
+    def path(self, digest: Digest) -> Path | None:
+        """The file of the blob (which may be absent), or None where the store has no files."""
+
+    def add(self, content: bytes) -> Digest:
+        """Store something small, durably. Raises StorageFull."""
+
+    def upload(self, upload: str) -> Upload:
+        """Open a new upload or go on with one. Raises UploadBusy."""
+
+    def delete(self, digest: Digest) -> None:
+        """Remove the bytes; nothing happens where there are none."""
+
+    def digests(self, before: datetime | None = None) -> Iterator[Digest]:
+        """Every blob, or those that arrived before a moment."""
+
+
+class FileBlobs:
+    """A folder of blobs."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._uploads = root / "uploads"
+        self._uploads.mkdir(parents=True, exist_ok=True)
+        self._hashes: OrderedDict[str, tuple[int, Hasher]] = OrderedDict()
+        self._hashes_lock = threading.Lock()
+
+    def open(self, digest: Digest) -> BinaryIO:
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError:
+            raise BlobMissing(digest) from None
+
+    def stat(self, digest: Digest) -> int | None:
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def path(self, digest: Digest) -> Path:
+        return self._root / digest.algorithm / digest.hex[:2] / digest.hex
+
+    def add(self, content: bytes) -> Digest:
+        digest = Digest.of(content)
+        try:
+            if self.path(digest).read_bytes() == content:
+                os.utime(self.path(digest))
+                return digest
+        except FileNotFoundError:
+            pass
+        upload = self.upload(f"add-{uuid4().hex}")
+        try:
+            upload.write(content)
+            upload.commit(digest)
+        except BaseException:
+            upload.cancel()
+            raise
+        return digest
+
+    def upload(self, upload: str) -> "FileUpload":
+        if not _UPLOAD_ID.fullmatch(upload):
+            raise Invalid(f"{upload[:80]!r} is not the id of an upload")
+        return FileUpload(self, upload, self._uploads / upload)
+
+    def delete(self, digest: Digest) -> None:
+        self.path(digest).unlink(missing_ok=True)
+
+    def digests(self, before: datetime | None = None) -> Iterator[Digest]:
+        for algorithm in ("sha256", "sha512"):
+            for file in (self._root / algorithm).glob("??/*"):
+                try:
+                    digest = Digest.parse(f"{algorithm}:{file.name}")
+                    if before is None or file.stat().st_mtime < before.timestamp():
+                        yield digest
+                except (InvalidDigest, FileNotFoundError):
+                    continue
+
+    def unfinished(self, before: datetime) -> Iterator[str]:
+        """Uploads that nobody has written to since a moment."""
+        for file in self._uploads.iterdir():
+            try:
+                if file.stat().st_mtime < before.timestamp():
+                    yield file.name
+            except FileNotFoundError:
+                continue
+
+    def keep_hash(self, upload: str, offset: int, hasher: Hasher) -> None:
+        """Remember a running hash between two requests; the oldest are forgotten and made again when needed."""
+        with self._hashes_lock:
+            self._hashes[upload] = (offset, hasher)
+            self._hashes.move_to_end(upload)
+            while len(self._hashes) > _KEPT_HASHES:
+                self._hashes.popitem(last=False)
+
+    def take_hash(self, upload: str, offset: int) -> Hasher | None:
+        """The running hash of an upload's first `offset` bytes, if this process has it."""
+        with self._hashes_lock:
+            known = self._hashes.pop(upload, None)
+        return known[1] if known and known[0] == offset else None
+
+
+class FileUpload:
+    """An upload as a file that only grows."""
+
+    def __init__(self, blobs: FileBlobs, upload: str, file: Path) -> None:
+        self._blobs, self._id, self._file = blobs, upload, file
+        with _full_disk():
+            self._fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder before us may have renamed or removed the file between our open and our lock.
+            if os.fstat(self._fd).st_nlink == 0 or os.stat(file).st_ino != os.fstat(self._fd).st_ino:  # noqa: PTH116
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError):
+            os.close(self._fd)
+            raise UploadBusy(upload) from None
+        self._offset = os.fstat(self._fd).st_size
+        self._hasher = blobs.take_hash(upload, self._offset)
+        if self._hasher is None and self._offset == 0:
+            self._hasher = _empty_hasher()
+        self._open = True
+
+    @property
+    def offset(self) -> int:
+        return self._offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data)
+        with _full_disk():
+            try:
+                written = 0
+                while written < len(view):
+                    written += os.write(self._fd, view[written:])
+            except OSError:
+                os.ftruncate(self._fd, self._offset)
+                raise
+        self._offset += len(view)
+        if self._hasher is not None:
+            self._hasher.update(view)
+
+    def commit(self, expected: Digest) -> int:
+        found = self._digest(expected.algorithm)
+        if found != expected:
+            raise DigestMismatch(expected, found)
+        faults.point("blobs.commit.hashed")
+        target = self._blobs.path(expected)
+        with _full_disk():
+            os.utime(self._fd)
+            os.fsync(self._fd)
+            faults.point("blobs.commit.synced")
+            _make_folder(target.parent)
+            self._file.rename(target)
+            faults.point("blobs.commit.renamed")
+            _sync_folder(target.parent)
+        faults.point("blobs.commit.done")
+        self._release()
+        return self._offset
+
+    def cancel(self) -> None:
+        if self._open:
+            self._file.unlink(missing_ok=True)
+            self._release()
+
+    def close(self) -> None:
+        if self._open:
+            if self._hasher is not None:
+                self._blobs.keep_hash(self._id, self._offset, self._hasher)
+            self._release()
+
+    def _digest(self, algorithm: str) -> Digest:
+        if self._hasher is not None and algorithm == _FIRST_GUESS:
+            return Digest(f"{algorithm}:{self._hasher.hexdigest()}")
+        hasher = Digest.of(b"", algorithm).hasher()
+        offset = 0
+        while chunk := os.pread(self._fd, CHUNK, offset):
+            hasher.update(chunk)
+            offset += len(chunk)
+        return Digest(f"{algorithm}:{hasher.hexdigest()}")
+
+    def _release(self) -> None:
+        self._open = False
+        os.close(self._fd)
+
+
+def _empty_hasher() -> Hasher:
+    return Digest.of(b"", _FIRST_GUESS).hasher()
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        missing = [folder, *(parent for parent in folder.parents if not parent.is_dir())]
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            _sync_folder(made.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull("there is no room left to store this", hint="Free disk space on the hub.") from error
+        raise
