@@ -12,6 +12,7 @@ Notary v1 wire: canonical JSON and signed bytes.
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import NoReturn
 
 from customhouse.errors import Invalid
@@ -66,7 +67,7 @@ def canonical(value: JSON) -> bytes:
         raise NotCanonical("a text in it holds half of a surrogate pair") from None
 
 
-def published(payload: bytes, signatures: list[Signature]) -> bytes:
+def published(payload: bytes, signatures: Sequence[Signature]) -> bytes:
     """The file: canonical `signed` bytes and their signatures, as a Go component would write it again."""
     signed = payload.decode("utf-8").translate(_ESCAPE_TABLE)
     listed = ",".join(
