@@ -1,0 +1,191 @@
+"""The image as checks see it: manifest, config, layers and merged filesystem of one platform.
+
+Reading is by digest through a function that opens a blob; nothing here knows where blobs live. What is wrong with the
+content of a layer is in its scan; what makes the whole unreadable raises (InvalidManifest, InvalidConfig, NotAnImage).
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO, TypeAlias
+
+from customhouse.errors import Invalid
+from customhouse.oci.config import MAX_CONFIG_BYTES, ImageConfig, InvalidConfig
+from customhouse.oci.digest import Digest
+from customhouse.oci.entry import FileEntry
+from customhouse.oci.filesystem import Filesystem
+from customhouse.oci.layer import LayerScan, scan_layer
+from customhouse.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, Descriptor, Manifest, Platform, parse_manifest
+from customhouse.oci.wants import Budget, Wants
+
+__all__ = [
+    "Content",
+    "FileEntry",
+    "Filesystem",
+    "Image",
+    "NotAnImage",
+    "is_attestation",
+    "load_image",
+    "load_platforms",
+    "opened",
+]
+
+Content: TypeAlias = Callable[[Digest], BinaryIO]
+"""Opens a blob or manifest by digest; raises what its owner raises for absent content."""
+
+REFERENCE_TYPE = "vnd.docker.reference.type"
+MOST_PLATFORMS = 64
+
+
+class NotAnImage(Invalid):
+    """A well-formed manifest that is no container image: an artifact, a signature, a chart."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """One platform of one image. `reference` and `tag` are what the submission names ("" if nothing)."""
+
+    reference: str
+    tag: str
+    manifest: Manifest
+    manifest_raw: bytes
+    manifest_digest: Digest
+    config: ImageConfig
+    config_raw: bytes
+    layers: tuple[LayerScan, ...]
+    fs: Filesystem
+    platform: Platform
+
+    @property
+    def complete(self) -> bool:
+        """Was every layer read to its end?"""
+        return all(scan.complete for scan in self.layers)
+
+
+def load_image(
+    content: Content,
+    manifest_raw: bytes,
+    wants: Wants,
+    budget: Budget | None = None,
+    *,
+    media_type: str | None = None,
+    reference: str = "",
+    tag: str = "",
+) -> Image:
+    """Read one image manifest and all it names; each layer once. `budget` is that of the whole image."""
+    manifest = parse_manifest(manifest_raw, media_type)
+    if manifest.kind != "image" or manifest.config is None:
+        raise NotAnImage("this is an index of images, not an image", hint="Name one platform's manifest.")
+    if manifest.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
+        raise NotAnImage(f"this is no container image: its config is {manifest.config.media_type}")
+    config_raw = _config(content, manifest.config)
+    config = ImageConfig.parse(config_raw)
+    layers = _behind_links(content, _scan(content, manifest.layers, wants, budget or Budget()), wants)
+    return Image(
+        reference=reference,
+        tag=tag,
+        manifest=manifest,
+        manifest_raw=manifest_raw,
+        manifest_digest=Digest.of(manifest_raw),
+        config=config,
+        config_raw=config_raw,
+        layers=layers,
+        fs=Filesystem.merged(layers),
+        platform=config.platform,
+    )
+
+
+def load_platforms(
+    content: Content,
+    manifest_raw: bytes,
+    wants: Wants,
+    budget: Budget | None = None,
+    *,
+    media_type: str | None = None,
+    reference: str = "",
+    tag: str = "",
+) -> Iterator[Image]:
+    """Each image of an index, one in memory at a time, or the one image of a plain manifest. Attestations that
+    build tools list beside the images are passed over; an index without any image raises NotAnImage."""
+    top = parse_manifest(manifest_raw, media_type)
+    if top.kind == "image":
+        yield load_image(content, manifest_raw, wants, budget, media_type=media_type, reference=reference, tag=tag)
+        return
+    members = [member for member in top.manifests if not is_attestation(member)]
+    if not members or len(members) > MOST_PLATFORMS:
+        raise NotAnImage(f"the index names {len(members)} images; 1 to {MOST_PLATFORMS} are taken")
+    for member in members:
+        with content(member.digest) as stream:
+            raw = stream.read(member.size + 1)
+        if len(raw) != member.size or Digest.of(raw, member.digest.algorithm) != member.digest:
+            raise NotAnImage(f"the manifest {member.digest} in the index is not the content of its digest")
+        kind = member.media_type
+        yield load_image(content, raw, wants, budget, media_type=kind, reference=reference, tag=tag)
+
+
+def is_attestation(member: Descriptor) -> bool:
+    """A statement about another member of the index (docker buildx), which nobody can run."""
+    unknown = member.platform is not None and member.platform.os == member.platform.architecture == "unknown"
+    return unknown and member.annotations.get(REFERENCE_TYPE) == "attestation-manifest"
+
+
+def _config(content: Content, descriptor: Descriptor) -> bytes:
+    with content(descriptor.digest) as stream:
+        raw = stream.read(MAX_CONFIG_BYTES + 1)
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise InvalidConfig(f"the image config is larger than {MAX_CONFIG_BYTES} bytes")
+    return raw
+
+
+def _scan(content: Content, layers: Sequence[Descriptor], wants: Wants, budget: Budget) -> tuple[LayerScan, ...]:
+    scans: list[LayerScan] = []
+    for position, descriptor in enumerate(layers):
+        if descriptor.foreign:
+            scans.append(_foreign(descriptor))
+            continue
+        with content(descriptor.digest) as stream:
+            scan = scan_layer(stream, descriptor, wants, budget, layer=position)
+        scans.append(scan)
+        budget = replace(
+            budget,
+            unpacked=max(0, budget.unpacked - scan.size),
+            entries=max(0, budget.entries - len(scan.entries) - len(scan.whiteouts)),
+            contents=max(0, budget.contents - sum(map(len, scan.contents.values()))),
+            heads=max(0, budget.heads - sum(len(entry.head) for entry in scan.entries)),
+        )
+    return tuple(scans)
+
+
+def _foreign(descriptor: Descriptor) -> LayerScan:
+    # Fetching from wherever a publisher points is not done; MAN-MEDIA says so.
+    why = "the layer is kept elsewhere and was not read"
+    return LayerScan(descriptor, None, None, 0, 0, damage=why, complete=False)
+
+
+def _behind_links(content: Content, layers: tuple[LayerScan, ...], wants: Wants) -> tuple[LayerScan, ...]:
+    """A wanted name may be a link, or lie behind one, to a file that no pattern names: read those layers once more.
+    Otherwise moving a package database behind a link would hide it."""
+    fs = Filesystem.merged(layers)
+    candidates = set(wants.literal)
+    for scan in layers:
+        links = (entry.path for entry in scan.entries if entry.kind in ("symlink", "hardlink"))
+        candidates.update(path for path in links if path in wants)
+    missing: dict[int, set[str]] = {}
+    for path in candidates:
+        stored = fs.stored_at(path)
+        if stored is not None and fs.read(path) is None and stored[1] not in layers[stored[0]].unread:
+            missing.setdefault(stored[0], set()).add(stored[1])
+    found = list(layers)
+    for position, paths in missing.items():
+        scan = layers[position]
+        with content(scan.digest) as stream:
+            again = scan_layer(stream, scan.descriptor, Wants(frozenset(paths)), Budget(), layer=position)
+        found[position] = replace(
+            scan, contents={**scan.contents, **again.contents}, unread=scan.unread | again.unread
+        )
+    return tuple(found)
+
+
+def opened(raw: bytes) -> BinaryIO:
+    """Bytes as an open blob."""
+    return io.BytesIO(raw)
