@@ -28,7 +28,7 @@ class FileEntry:
     link: str = ""
     layer: int = 0
     mtime: int = 0
-    xattrs: Mapping[str, bytes] = field(default=_NO_XATTRS, hash=False)
+    xattrs: Mapping[str, bytes] = field(default_factory=lambda: _NO_XATTRS, hash=False)
     head: bytes = b""
 
     @property
