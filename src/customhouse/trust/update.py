@@ -1,0 +1,334 @@
+"""What a publish makes of a repository: the update is judged by building the result and reading it as a client would.
+
+1. Nothing is stored unless the resulting repository passes verify.py, as a fresh client would read it, now.
+2. A root follows the stored one by exactly one version and is signed by its keys and its own. Any other file's
+   version is above the stored one, by at most MAXIMUM_STEP: a publisher cannot run a version up to its end.
+3. The timestamp is always made here; the snapshot too, unless its key is the client's. A client's own timestamp is
+   ignored. The keys that sign them are this repository's, held here, and listed by the root.
+4. A delegation that its parent no longer lists leaves the snapshot, and may start again at version 1.
+5. An uploaded file must be usable in the result; one that was there before and no longer is (a key was removed) is
+   left out by clients until it is signed again, and its tags count as removed.
+6. A file that is byte for byte the stored one changes nothing, so that the same request twice is answered alike.
+Notary v1 wire: validation on publish; defects of the Go server that are not copied.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from customhouse.errors import Conflict, Invalid
+from customhouse.keys import Signer
+from customhouse.trust.certificates import CertificateRefused
+from customhouse.trust.documents import SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, new_snapshot, new_timestamp
+from customhouse.trust.fields import InvalidMetadata
+from customhouse.trust.metadata import AnyBody, Root, Signed, Snapshot, parse_file, parse_root, parse_targets
+from customhouse.trust.names import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
+from customhouse.trust.verify import (
+    NotEnoughSignatures,
+    SignedTag,
+    TrustedRepository,
+    TrustError,
+    verify_repository,
+    verify_root_step,
+)
+
+MAXIMUM_STEP = 1000
+MAXIMUM_DELEGATIONS = 1000
+
+Kind = Literal["ErrValidation", "ErrBadHierarchy", "ErrBadRoot", "ErrBadTargets", "ErrBadSnapshot"]
+HeldKeys = Mapping[RoleName, Mapping[str, Signer]]
+
+
+class UpdateRefused(Invalid):
+    """The update would not make a repository that clients can trust; `kind` is the class clients know it by."""
+
+    def __init__(self, kind: Kind, message: str, *, hint: str = "", missing: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
+        self.missing = missing
+
+
+class VersionConflict(Conflict):
+    """Another version of this role came first: `stored` is the one that is there, `version` the one that was sent."""
+
+    def __init__(self, gun: str, role: str, version: int, stored: int) -> None:
+        super().__init__(
+            f"{role} of {gun} is at version {stored} now; version {version} cannot follow it",
+            hint="Somebody else published meanwhile: run the same command again.",
+        )
+        self.role = role
+        self.version = version
+        self.stored = stored
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the server holds for a GUN: the current file of each role, and every root."""
+
+    files: Mapping[RoleName, bytes]
+    roots: Sequence[bytes]
+
+    def version(self, role: RoleName) -> int:
+        """The stored version of a role, 0 when there is none."""
+        return parse_file(role, self.files[role]).version if role in self.files else 0
+
+    def tags(self, gun: Gun) -> dict[str, SignedTag]:
+        """The tags as they were signed, whether or not some file has expired since."""
+        if TIMESTAMP not in self.files:
+            return {}
+        moment = min(parse_file(role, raw).expires for role, raw in self.files.items()) - timedelta(seconds=1)
+        try:
+            return verify_repository(self.files, self.roots, gun=gun, enrolled=None, seen={}, now=moment).tags
+        except Invalid:
+            return {}  # a certificate that had already ended then; every tag counts as new
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The files to store, the roles that are no longer current, and the repository that results."""
+
+    files: Mapping[RoleName, bytes]
+    dropped: frozenset[RoleName]
+    repository: TrustedRepository
+
+
+@dataclass(frozen=True)
+class TrustUpdate:
+    """An accepted publish: versions and tags as they are after it, and which tags differ from before."""
+
+    gun: Gun
+    actor: str
+    versions: Mapping[RoleName, int]
+    tags: Mapping[str, SignedTag]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def difference(gun: Gun, actor: str, before: Mapping[str, SignedTag], after: TrustedRepository) -> TrustUpdate:
+    """Name the tags that are new, point elsewhere, or are gone."""
+    tags = after.tags
+    changed = tuple(
+        name for name, tag in tags.items() if name not in before
+        or (before[name].digest, before[name].length) != (tag.digest, tag.length)
+    )  # fmt: skip
+    removed = tuple(sorted(set(before) - set(tags)))
+    return TrustUpdate(gun, actor, after.versions, tags, changed, removed)
+
+
+def admit(
+    gun: Gun,
+    stored: Stored,
+    upload: Mapping[RoleName, bytes],
+    held: HeldKeys,
+    now: datetime,
+    *,
+    timestamp_lifetime: timedelta = TIMESTAMP_LIFETIME,
+) -> Admitted | None:
+    """Judge an upload; None when it changes nothing. Raises UpdateRefused or VersionConflict."""
+    sent = {
+        role: _parsed(role, raw)
+        for role, raw in upload.items()
+        if role != TIMESTAMP and stored.files.get(role) != raw
+    }
+    if not sent:
+        if not stored.files:
+            raise _no_root()
+        return None
+    for role, signed in sent.items():
+        _require_next(gun, role, signed.version, stored.version(role))
+    result = {**stored.files, **{role: signed.raw for role, signed in sent.items()}}
+    if ROOT not in result:
+        raise _no_root()
+    root = _root(stored, result[ROOT])
+    if TARGETS not in result:
+        raise UpdateRefused("ErrValidation", "targets must be loaded first", hint="Publish targets with the root.")
+    listed = _listed(result)
+    for role in sent:
+        if role.is_delegation and role not in listed:
+            raise UpdateRefused(
+                "ErrBadTargets", f"{role} is not a delegation of {role.parent}", hint="Publish its parent with it."
+            )
+    dropped = frozenset(role for role in stored.files if role.is_delegation and role not in listed)
+    result = {role: raw for role, raw in result.items() if role not in dropped}
+    made = _sign(root, result, stored, sent, held, now, timestamp_lifetime)
+    result.update(made)
+    seen = {role: stored.version(role) for role in stored.files if role in result}
+    repository = _judge(gun, result, [*stored.roots, root.raw], seen, sent, now)
+    return Admitted({**{role: signed.raw for role, signed in sent.items()}, **made}, dropped, repository)
+
+
+def renewal(
+    stored: Stored, held: HeldKeys, now: datetime, *, timestamp_lifetime: timedelta = TIMESTAMP_LIFETIME
+) -> dict[RoleName, bytes]:
+    """New snapshot and timestamp files where less than half of their life remains; empty when none is due.
+
+    A clock that goes back makes nothing due; one that leaps ahead makes one new version each.
+    """
+    if TIMESTAMP not in stored.files or SNAPSHOT not in stored.files or ROOT not in stored.files:
+        return {}
+    root = parse_root(stored.files[ROOT]).body
+    made: dict[RoleName, bytes] = {}
+    snapshot = parse_file(SNAPSHOT, stored.files[SNAPSHOT])
+    signers = _signers(root, SNAPSHOT, held)
+    if signers and snapshot.expires - now < SNAPSHOT_LIFETIME / 2:
+        files = {role: raw for role, raw in stored.files.items() if role not in (SNAPSHOT, TIMESTAMP)}
+        made[SNAPSHOT] = new_snapshot(files, snapshot.version + 1, signers, now).raw
+    timestamp = parse_file(TIMESTAMP, stored.files[TIMESTAMP])
+    signers = _signers(root, TIMESTAMP, held)
+    if signers and (made or timestamp.expires - now < timestamp_lifetime / 2):
+        over = made.get(SNAPSHOT, stored.files[SNAPSHOT])
+        made[TIMESTAMP] = new_timestamp(over, timestamp.version + 1, signers, now, timestamp_lifetime).raw
+    return made if TIMESTAMP in made else {}
+
+
+def _no_root() -> UpdateRefused:
+    return UpdateRefused(
+        "ErrValidation",
+        "no pre-existing root and no root provided in update.",
+        hint="Publish root and targets first; docker push with DOCKER_CONTENT_TRUST=1 does both.",
+    )
+
+
+def _kind(role: RoleName) -> Kind:
+    if role.has_targets:
+        return "ErrBadTargets"
+    return "ErrBadRoot" if role == ROOT else "ErrBadSnapshot" if role == SNAPSHOT else "ErrValidation"
+
+
+def _parsed(role: RoleName, raw: bytes) -> Signed[AnyBody]:
+    try:
+        return parse_file(role, raw)
+    except InvalidMetadata as error:
+        raise UpdateRefused(_kind(role), error.message) from None
+
+
+def _require_next(gun: Gun, role: RoleName, version: int, stored: int) -> None:
+    if role == ROOT and version > max(stored + 1, 2):
+        raise UpdateRefused(
+            "ErrBadRoot", f"Root modifications must increment the version. Current {stored}, new {version}"
+        )
+    if stored and version <= stored:
+        raise VersionConflict(gun, role, version, stored)
+    if version > stored + MAXIMUM_STEP:
+        raise UpdateRefused(
+            _kind(role),
+            f"{role} version {version} is too far ahead of {stored}",
+            hint=f"Publish a version of at most {stored + MAXIMUM_STEP}.",
+        )
+
+
+def _root(stored: Stored, raw: bytes) -> Signed[Root]:
+    root = parse_root(raw)
+    if ROOT in stored.files and stored.files[ROOT] != raw:
+        try:
+            verify_root_step(parse_root(stored.files[ROOT]), root)
+        except TrustError as error:
+            raise UpdateRefused(
+                "ErrBadRoot",
+                f"could not rotate trust to a new trusted root: {error.message}",
+                hint="Sign the new root with the old root key and the new one.",
+            ) from None
+    return root
+
+
+def _listed(result: Mapping[RoleName, bytes]) -> set[RoleName]:
+    """Every delegation that is named from targets down, whether or not it has a file yet."""
+    found: set[RoleName] = set()
+    queue = [TARGETS]
+    while queue:
+        role = queue.pop()
+        if role not in result:
+            continue
+        children = [entry.name for entry in parse_targets(result[role], role).body.delegations]
+        found.update(children)
+        queue += children
+        if len(found) > MAXIMUM_DELEGATIONS:
+            raise UpdateRefused("ErrBadTargets", f"there are more than {MAXIMUM_DELEGATIONS} delegations")
+    return found
+
+
+def _signers(root: Root, role: RoleName, held: HeldKeys) -> list[Signer]:
+    """The held keys that the root lists for the role, when they reach its threshold; otherwise none."""
+    keys = root.roles[role]
+    found = [held[role][key_id] for key_id in keys.key_ids if key_id in held.get(role, {})]
+    return found if len(found) >= keys.threshold else []
+
+
+def _sign(
+    root: Signed[Root],
+    result: Mapping[RoleName, bytes],
+    stored: Stored,
+    sent: Mapping[RoleName, Signed[AnyBody]],
+    held: HeldKeys,
+    now: datetime,
+    timestamp_lifetime: timedelta,
+) -> dict[RoleName, bytes]:
+    made: dict[RoleName, bytes] = {}
+    if SNAPSHOT in sent:
+        _require_complete(sent[SNAPSHOT].body, result)
+    else:
+        signers = _signers(root.body, SNAPSHOT, held)
+        if not signers:
+            raise UpdateRefused(
+                "ErrBadHierarchy",
+                "the root names a snapshot key that this server does not hold, and no snapshot was sent",
+                hint="Let the server hold it: notary key rotate GUN snapshot -r",
+                missing="snapshot",
+            )
+        files = {role: raw for role, raw in result.items() if role not in (SNAPSHOT, TIMESTAMP)}
+        made[SNAPSHOT] = new_snapshot(files, stored.version(SNAPSHOT) + 1, signers, now).raw
+    signers = _signers(root.body, TIMESTAMP, held)
+    if not signers:
+        raise UpdateRefused(
+            "ErrBadRoot",
+            "no timestamp keys exist on the server for the one that the root names",
+            hint="Ask the server for its key: notary key rotate GUN timestamp -r; after a deletion, start anew.",
+        )
+    over = made[SNAPSHOT] if SNAPSHOT in made else result[SNAPSHOT]
+    version = stored.version(TIMESTAMP) + 1
+    made[TIMESTAMP] = new_timestamp(over, version, signers, now, timestamp_lifetime).raw
+    return made
+
+
+def _require_complete(snapshot: AnyBody, result: Mapping[RoleName, bytes]) -> None:
+    for role in result:
+        if role.is_delegation and isinstance(snapshot, Snapshot) and role not in snapshot.meta:
+            raise UpdateRefused(
+                "ErrBadSnapshot", f"the snapshot leaves out {role}", hint="Update the repository and publish again."
+            )
+
+
+def _judge(
+    gun: Gun,
+    result: Mapping[RoleName, bytes],
+    roots: Sequence[bytes],
+    seen: Mapping[RoleName, int],
+    sent: Mapping[RoleName, Signed[AnyBody]],
+    now: datetime,
+) -> TrustedRepository:
+    try:
+        repository = verify_repository(result, roots, gun=gun, enrolled=None, seen=seen, now=now)
+    except CertificateRefused as error:
+        raise UpdateRefused("ErrBadRoot", error.message, hint=error.hint) from None
+    except NotEnoughSignatures as error:
+        if ROOT in sent and error.role not in sent and error.role.has_targets:
+            hint = f"Sign {error.role} with the keys that the new root names and publish both together."
+            raise UpdateRefused("ErrBadRoot", f"after this root {error.message}", hint=hint) from None
+        raise UpdateRefused(_kind(error.role), error.message, hint=error.hint) from None
+    except TrustError as error:
+        raise UpdateRefused(_kind(error.role), error.message, hint=error.hint) from None
+    for role in sent:
+        if role in repository.skipped:
+            why = repository.skipped[role]
+            raise UpdateRefused("ErrBadTargets", why.message, hint=why.hint)
+        if role.is_delegation and role not in repository.targets:
+            raise UpdateRefused("ErrBadTargets", f"{role} stands below a role that clients cannot use")
+    return repository
+
+
+def file_version(role: RoleName, raw: bytes) -> tuple[int, datetime]:
+    """Version and expiry of a file that was admitted."""
+    signed = parse_file(role, raw)
+    return signed.version, signed.expires
+
