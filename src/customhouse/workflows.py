@@ -20,7 +20,10 @@ from typing import Any
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy import Column, Engine, String, Table, create_engine, delete, event, insert, select, update
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from customhouse.db import Database, UtcDateTime, metadata
+from customhouse.errors import StorageFull, Unavailable
 
 Step = Callable[[str, Callable[[str], str], str], str]
 """`step(name, function, argument)` runs `function(argument)` durably and gives its result."""
@@ -135,10 +138,16 @@ def _step(name: str, function: Callable[[str], str], argument: str) -> str:
             "max_attempts": 14,  # with the pause doubling: about an hour, a disk to be freed, a database to come back
             "interval_seconds": 0.5,
             "backoff_rate": 2.0,
+            "should_retry": _passing,
         },
         function,
         argument,
     )
+
+
+def _passing(error: BaseException) -> bool:
+    """What may pass by itself is tried again; a defect or a refusal would be the same each time."""
+    return isinstance(error, Unavailable | StorageFull | OSError | SQLAlchemyError)
 
 
 def _serializer() -> Any:

@@ -71,8 +71,12 @@ def load_image(
     media_type: str | None = None,
     reference: str = "",
     tag: str = "",
+    layers: bool = True,
 ) -> Image:
-    """Read one image manifest and all it names; each layer once. `budget` is that of the whole image."""
+    """Read one image manifest and all it names; each layer once. `budget` is that of the whole image.
+
+    With `layers` False only manifest and config are read, and the filesystem is empty: enough to run it.
+    """
     manifest = parse_manifest(manifest_raw, media_type)
     if manifest.kind != "image" or manifest.config is None:
         raise NotAnImage("this is an index of images, not an image", hint="Name one platform's manifest.")
@@ -80,7 +84,9 @@ def load_image(
         raise NotAnImage(f"this is no container image: its config is {manifest.config.media_type}")
     config_raw = _config(content, manifest.config)
     config = ImageConfig.parse(config_raw)
-    layers = _behind_links(content, _scan(content, manifest.layers, wants, budget or Budget()), wants)
+    scans: tuple[LayerScan, ...] = ()
+    if layers:
+        scans = _behind_links(content, _scan(content, manifest.layers, wants, budget or Budget()), wants)
     return Image(
         reference=reference,
         tag=tag,
@@ -89,8 +95,8 @@ def load_image(
         manifest_digest=Digest.of(manifest_raw),
         config=config,
         config_raw=config_raw,
-        layers=layers,
-        fs=Filesystem.merged(layers),
+        layers=scans,
+        fs=Filesystem.merged(scans),
         platform=config.platform,
     )
 
@@ -104,12 +110,15 @@ def load_platforms(
     media_type: str | None = None,
     reference: str = "",
     tag: str = "",
+    layers: bool = True,
 ) -> Iterator[Image]:
     """Each image of an index, one in memory at a time, or the one image of a plain manifest. Attestations that
     build tools list beside the images are passed over; an index without any image raises NotAnImage."""
     top = parse_manifest(manifest_raw, media_type)
     if top.kind == "image":
-        yield load_image(content, manifest_raw, wants, budget, media_type=media_type, reference=reference, tag=tag)
+        yield load_image(
+            content, manifest_raw, wants, budget, media_type=media_type, reference=reference, tag=tag, layers=layers
+        )
         return
     members = [member for member in top.manifests if not is_attestation(member)]
     if not members or len(members) > MOST_PLATFORMS:
@@ -120,7 +129,7 @@ def load_platforms(
         if len(raw) != member.size or Digest.of(raw, member.digest.algorithm) != member.digest:
             raise NotAnImage(f"the manifest {member.digest} in the index is not the content of its digest")
         kind = member.media_type
-        yield load_image(content, raw, wants, budget, media_type=kind, reference=reference, tag=tag)
+        yield load_image(content, raw, wants, budget, media_type=kind, reference=reference, tag=tag, layers=layers)
 
 
 def is_attestation(member: Descriptor) -> bool:

@@ -1,0 +1,178 @@
+"""Enrolment: whose root keys the hub accepts, and whether a staging repository may be believed right now.
+
+1. A publisher's root key is enrolled by an administrator or certifier, from a certificate or from what a first push
+   brought; never by itself (no trust on first use without a person's word).
+2. A staging repository is judged by the client's rules against the enrolled keys and against the highest versions
+   that ever verified: a rollback is refused after a restart, a restore, or a deletion of the staging metadata (T4).
+3. What verified is remembered in one transaction, and only upwards.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from customhouse import faults
+from customhouse.accounts.access import Kind, kind_of, publisher_of
+from customhouse.accounts.people import Principal
+from customhouse.audit import Audit
+from customhouse.enrolment.store import EnrolmentStore
+from customhouse.errors import Conflict, Denied, Invalid, NotFound
+from customhouse.keys import PublicKey
+from customhouse.oci.digest import Digest
+from customhouse.trust.metadata import parse_root
+from customhouse.trust.names import ROOT, Gun, RoleName
+from customhouse.trust.service import TrustService
+from customhouse.trust.verify import RootNotEnrolled, SignedTag, TrustedRepository, verify_repository
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class NotEnrolled(Conflict):
+    """Nobody vouched for this publisher's root key yet."""
+
+    def __init__(self, publisher: str, repository: str, found: frozenset[str]) -> None:
+        keys = ", ".join(sorted(found)) or "none"
+        super().__init__(
+            f"the root key of {repository} is not enrolled for publisher {publisher} (found: {keys}); a certifier "
+            f"confirms it with `customhouse publisher enrol {publisher} --from-staging {repository}` after comparing "
+            "the key with the publisher",
+        )
+
+
+class Untrusted(Invalid):
+    """The staging metadata does not hold against the client's rules, or does not say what was claimed."""
+
+
+@dataclass(frozen=True)
+class EnrolledKey:
+    """A root key the hub accepts for a publisher."""
+
+    id: str
+    subject: str
+
+
+class EnrolmentService:
+    """The hub as a client of its publishers."""
+
+    def __init__(
+        self,
+        store: EnrolmentStore,
+        trust: TrustService,
+        publisher_exists: Callable[[str], bool],
+        audit: Audit,
+        clock: Callable[[], datetime],
+        host: str,
+    ) -> None:
+        self._store, self._trust, self._publisher_exists = store, trust, publisher_exists
+        self._audit, self._clock, self._host = audit, clock, host
+        self.on_enrolled: Callable[[Connection, str], None] = lambda tx, publisher: None
+        self.after_enrolled: Callable[[], None] = lambda: None
+
+    def verify_tag(self, repository: str, publisher: str, tag: str, digest: Digest) -> SignedTag:
+        """The publisher's signature of tag -> digest, verified now. Raises NotEnrolled or Untrusted."""
+        trusted = self.verify(repository, publisher)
+        signed = trusted.tag(tag)
+        if signed is None:
+            raise Untrusted(f"{repository}: the tag {tag} is no longer signed", hint="Sign it again to submit it.")
+        if signed.digest != digest:
+            raise Untrusted(f"{repository}: the tag {tag} is now signed as {signed.digest}, not {digest}")
+        return signed
+
+    def verify(self, repository: str, publisher: str) -> TrustedRepository:
+        """The whole repository by the client's rules, as a fresh and as a returning client would see it."""
+        gun = Gun.parse(f"{self._host}/{repository}")
+        now = self._clock()
+        files = self._trust.repository_files(gun)
+        if not files:
+            raise Untrusted(f"{repository} has no trust metadata", hint="Push with a signature first.")
+        chain = self._trust.root_versions(gun)
+        with self._store.read() as tx:
+            enrolled = frozenset(row["key_id"] for row in self._store.roots(tx, publisher))
+            seen = self._store.seen(tx, gun)
+        versions = {RoleName(role): version for role, version in seen[1].items()} if seen else {}
+        try:
+            trusted = verify_repository(
+                files,
+                [seen[0], *chain] if seen else chain,
+                gun=gun,
+                enrolled=enrolled,
+                seen=versions,
+                now=now,
+            )
+        except RootNotEnrolled as error:
+            raise NotEnrolled(publisher, repository, error.found) from error
+        except Invalid as error:
+            raise Untrusted(f"{repository}: {error.message}", hint=error.hint) from error
+        faults.point("enrolment.remember")
+        with self._store.write() as tx:
+            self._store.remember(
+                tx, gun, trusted.root.raw, {str(role): version for role, version in trusted.versions.items()}, now
+            )
+        return trusted
+
+    def enrol_certificate(self, principal: Principal, publisher: str, pem: bytes) -> list[EnrolledKey]:
+        """Enrol the key of a certificate (or a bare public key) in PEM form."""
+        key = PublicKey.of_certificate(pem) if b"CERTIFICATE" in pem else PublicKey.of_pem(pem)
+        return self._enrol(principal, publisher, [key], "a certificate")
+
+    def enrol_from_staging(self, principal: Principal, publisher: str, repository: str) -> list[EnrolledKey]:
+        """Confirm the root keys that a first push to a staging repository brought."""
+        repository = repository.removeprefix(f"{self._host}/")
+        if kind_of(repository) is not Kind.STAGING or publisher_of(repository) != publisher:
+            raise Invalid(
+                f"{repository} is not a staging repository of {publisher}", hint=f"Name staging/{publisher}/NAME."
+            )
+        files = self._trust.repository_files(Gun.parse(f"{self._host}/{repository}"))
+        if ROOT not in files:
+            raise NotFound(f"{repository} holds no root yet", hint="Let the publisher push once with a signature.")
+        body = parse_root(files[ROOT]).body
+        keys = [body.keys[key_id] for key_id in body.roles[ROOT].key_ids]
+        return self._enrol(principal, publisher, keys, repository)
+
+    def roots(self, publisher: str) -> list[EnrolledKey]:
+        """The enrolled keys of a publisher."""
+        with self._store.read() as tx:
+            return [EnrolledKey(row["key_id"], row["source"]) for row in self._store.roots(tx, publisher)]
+
+    def remove(self, principal: Principal, publisher: str, key_id: str) -> None:
+        """End the enrolment of a key: what it signed is refused from the next look on."""
+        _may_enrol(principal)
+        now = self._clock()
+        with self._store.write() as tx:
+            if not self._store.remove_root(tx, publisher, key_id):
+                raise NotFound(f"{key_id} is not enrolled for {publisher}")
+            self._audit.append(
+                tx, actor=principal.owner, action="root.remove", subject=publisher, detail={"key": key_id}, now=now
+            )
+
+    def _enrol(
+        self, principal: Principal, publisher: str, keys: list[PublicKey], source: str
+    ) -> list[EnrolledKey]:
+        _may_enrol(principal)
+        if not self._publisher_exists(publisher):
+            raise NotFound(f"there is no publisher {publisher}", hint=f"`customhouse publisher add {publisher}`")
+        now = self._clock()
+        with self._store.write() as tx:
+            for key in keys:
+                pem = key.bare.encoded
+                if self._store.add_root(
+                    tx, publisher, key.canonical_id, pem=pem, source=source, by=principal.owner, now=now
+                ):
+                    self._audit.append(
+                        tx, actor=principal.owner, action="root.enrol", subject=publisher,
+                        detail={"key": key.canonical_id, "source": source}, now=now,
+                    )
+            self.on_enrolled(tx, publisher)
+        self.after_enrolled()
+        return [EnrolledKey(key.canonical_id, source) for key in keys]
+
+
+def _may_enrol(principal: Principal) -> None:
+    if not principal.certifies:
+        raise Denied(
+            "only a certifier or an administrator may enrol a root key",
+            hint="It says whose signature the hub believes: a publisher cannot say that of himself.",
+        )
+

@@ -1,0 +1,101 @@
+"""Rows of enrolment: whose root keys we accept, and what we have ever seen of a staging GUN (invariant T4)."""
+
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, Connection, LargeBinary, String, Table, Text, delete, insert, select, update
+
+from customhouse.db import Database, UtcDateTime, metadata
+
+publisher_root = Table(
+    "publisher_root",
+    metadata,
+    Column("publisher", String(64), primary_key=True),
+    Column("key_id", String(64), primary_key=True),  # canonical: of the bare public key
+    Column("pem", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("enrolled_by", String(64), nullable=False),
+    Column("enrolled", UtcDateTime, nullable=False),
+)
+
+seen_gun = Table(
+    "seen_gun",
+    metadata,
+    Column("gun", String(512), primary_key=True),
+    Column("root", LargeBinary, nullable=False),  # the newest root that verified: the anchor of the next look
+    Column("versions", JSON, nullable=False),  # role -> highest version that verified
+    Column("updated", UtcDateTime, nullable=False),
+)
+
+
+class EnrolmentStore:
+    """Every method that takes `tx` works inside the caller's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A consistent view."""
+        return self._database.read()
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """One transaction."""
+        return self._database.write()
+
+    def lock(self, tx: Connection, name: str) -> None:
+        """Serialise on `name` until the transaction ends."""
+        self._database.lock(tx, name)
+
+    def roots(self, tx: Connection, publisher: str) -> list[dict[str, Any]]:
+        """The enrolled root keys of a publisher."""
+        rows = tx.execute(select(publisher_root).where(publisher_root.c.publisher == publisher))
+        return [dict(row._mapping) for row in rows]
+
+    def add_root(
+        self, tx: Connection, publisher: str, key_id: str, *, pem: str, source: str, by: str, now: datetime
+    ) -> bool:
+        """Enrol one key; False if it was enrolled already."""
+        self._database.lock(tx, f"roots:{publisher}")
+        known = select(publisher_root.c.key_id).where(
+            publisher_root.c.publisher == publisher, publisher_root.c.key_id == key_id
+        )
+        if tx.execute(known).first():
+            return False
+        tx.execute(
+            insert(publisher_root).values(
+                publisher=publisher, key_id=key_id, pem=pem, source=source, enrolled_by=by, enrolled=now
+            )
+        )
+        return True
+
+    def remove_root(self, tx: Connection, publisher: str, key_id: str) -> bool:
+        """End the enrolment of a key; False if it was not enrolled."""
+        return (
+            tx.execute(
+                delete(publisher_root).where(
+                    publisher_root.c.publisher == publisher, publisher_root.c.key_id == key_id
+                )
+            ).rowcount
+            == 1
+        )
+
+    def seen(self, tx: Connection, gun: str) -> tuple[bytes, dict[str, int]] | None:
+        """(newest verified root, role -> highest verified version), or None for a GUN never verified."""
+        row = tx.execute(select(seen_gun).where(seen_gun.c.gun == gun)).one_or_none()
+        return (bytes(row.root), dict(row.versions)) if row else None
+
+    def remember(self, tx: Connection, gun: str, root: bytes, versions: dict[str, int], now: datetime) -> None:
+        """Raise what was seen; versions never go down."""
+        self._database.lock(tx, f"seen:{gun}")
+        before = self.seen(tx, gun)
+        if before is None:
+            tx.execute(insert(seen_gun).values(gun=gun, root=root, versions=versions, updated=now))
+            return
+        merged = {role: max(version, before[1].get(role, 0)) for role, version in versions.items()}
+        kept = root if versions.get("root", 0) >= before[1].get("root", 0) else before[0]
+        tx.execute(
+            update(seen_gun)
+            .where(seen_gun.c.gun == gun)
+            .values(root=kept, versions={**before[1], **merged}, updated=now)
+        )

@@ -1,0 +1,211 @@
+"""Publication and withdrawal: the act by which an image becomes official, and its undoing.
+
+1. The last look: immediately before signing, the staging signature is verified again and the approvals still match
+   the verdict (invariant P4).
+2. Signing may be slow and stays outside the transaction; the commit is on the condition that the official GUN is
+   still at the versions that were signed over, otherwise everything is signed again (P3).
+3. Manifests, tag, signed metadata, certification record, state and audit entry change in one transaction (P1).
+4. A repeat finds the submission no longer `publishing` and does nothing (P6).
+5. Withdrawal takes the same way: new targets without the tag, so that clients with a cache stop too (P7).
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from customhouse import faults
+from customhouse.accounts.people import Principal
+from customhouse.audit import Audit
+from customhouse.certification.service import CertificationService
+from customhouse.certification.submission import FINAL, State, Submission, WrongState
+from customhouse.enrolment.service import EnrolmentService, NotEnrolled, Untrusted
+from customhouse.errors import Denied, Invalid, Unavailable
+from customhouse.publication import plan
+from customhouse.publication.plan import HubKeys
+from customhouse.registry.service import RegistryService
+from customhouse.review.service import ReviewService
+from customhouse.trust.names import ROOT, Gun, RoleName
+from customhouse.trust.service import TrustService, VersionConflict
+from customhouse.trust.verify import SignedTag
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+ATTEMPTS = 20  # other publications in the same GUN may come first; each attempt signs again
+
+
+class NotSignedByHub(Invalid):
+    """The record would not match what is signed: refused rather than half done."""
+
+
+class PublicationService:
+    """The only writer of official repositories."""
+
+    def __init__(
+        self,
+        *,
+        certification: CertificationService,
+        review: ReviewService,
+        enrolment: EnrolmentService,
+        registry: RegistryService,
+        trust: TrustService,
+        keys: HubKeys,
+        audit: Audit,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._certification, self._review, self._enrolment = certification, review, enrolment
+        self._registry, self._trust, self._keys = registry, trust, keys
+        self._audit, self._clock = audit, clock
+
+    def publish(self, submission: str) -> str:
+        """The publish step: ends in published, superseded or rejected; no-op in any other state."""
+        for _ in range(ATTEMPTS):
+            row = self._certification.get(submission)
+            if row.state is not State.PUBLISHING:
+                return row.state.value
+            try:
+                signed = self._enrolment.verify_tag(row.repository, row.publisher, row.tag, row.digest)
+            except (NotEnrolled, Untrusted) as error:
+                return self._end(row, State.REJECTED, f"at the last look before signing: {error.message}")
+            faults.point("publish.verified")
+            now = self._clock()
+            gun = self._gun(row)
+            current = self._trust.repository_files(gun)
+            files = self._plan(gun, current, lambda base, r=row, s=signed, n=now: plan.with_tag(  # type: ignore[misc]
+                base, self._keys, r.tag, r.digest, s.length, n
+            ), now)
+            faults.point("publish.signed")
+            try:
+                with self._certification.transaction() as tx:
+                    return self._commit(tx, row, signed, gun, current, files, now)
+            except VersionConflict:
+                continue
+        raise Unavailable(f"{gun} is being published to by others all the time", hint="It is tried again.")
+
+    def withdraw(self, principal: Principal, submission: str, reason: str) -> Submission:
+        """Undo a publication, or end a submission that is under way. Publishers may withdraw their own."""
+        row = self._certification.visible(principal, submission)
+        if not (principal.certifies or principal.works_for(row.publisher)):
+            raise Denied(f"only members of {row.publisher} and certifiers may withdraw this")
+        if not reason.strip():
+            raise Invalid("a withdrawal needs a reason", hint="Consumers who pull the digest read it.")
+        said = f"withdrawn by {principal.owner}: {reason.strip()}"
+        if row.state is not State.PUBLISHED:
+            self._end_unpublished(principal, row, said)
+            return self._certification.get(submission)
+        for _ in range(ATTEMPTS):
+            row = self._certification.get(submission)
+            now = self._clock()
+            gun = self._gun(row)
+            current = self._trust.repository_files(gun)
+            files = plan.without_tag(current, self._keys, row.tag, now)
+            faults.point("withdraw.signed")
+            try:
+                with self._certification.transaction() as tx:
+                    self._commit_withdrawal(tx, principal, row, said, gun, current, files, now)
+                return self._certification.get(submission)
+            except VersionConflict:
+                continue
+        raise Unavailable(f"{gun} is being published to by others all the time", hint="Try again.")
+
+    # ---- one transaction each
+
+    def _commit(
+        self, tx: "Connection", row: Submission, signed: SignedTag, gun: Gun, current: dict[RoleName, bytes],
+        files: dict[RoleName, bytes], now: datetime,
+    ) -> str:
+        certification = self._certification
+        self._trust.lock(tx, gun)
+        if certification.overtaken(tx, row):
+            certification.move(tx, row, State.SUPERSEDED, "a newer submission of this tag came first")
+            return certification.current(tx, row.id).state.value
+        if not self._review.approved(tx, row):
+            certification.move(tx, row, State.AWAITING_REVIEW, "the approvals no longer match the verdict")
+            return certification.current(tx, row.id).state.value
+        if not certification.move(tx, row, State.PUBLISHED, f"official as {row.official}:{row.tag}"):
+            return certification.current(tx, row.id).state.value
+        faults.point("publish.commit.state")
+        self._registry.unrefuse(tx, row.official, row.digest)
+        self._registry.link_tree(tx, row.quarantine, row.official, row.digest)
+        faults.point("publish.commit.content")
+        self._registry.set_tag(tx, row.official, row.tag, row.digest, now)
+        faults.point("publish.commit.tag")
+        self._trust.commit(tx, gun, files, _versions(current))
+        faults.point("publish.commit.trust")
+        certification.record_publication(tx, row)
+        faults.point("publish.commit.record")
+        self._audit.append(
+            tx, actor="hub", action="publication.publish", subject=f"{gun}:{row.tag}", digest=str(row.digest),
+            detail={"submission": row.id, "verdict": (row.verdict or {}).get("digest"), "length": signed.length},
+            now=now,
+        )
+        faults.point("publish.commit.end")
+        return State.PUBLISHED.value
+
+    def _commit_withdrawal(
+        self, tx: "Connection", principal: Principal, row: Submission, said: str, gun: Gun,
+        current: dict[RoleName, bytes], files: dict[RoleName, bytes], now: datetime,
+    ) -> None:
+        certification = self._certification
+        self._trust.lock(tx, gun)
+        certification.record_withdrawal(tx, row, said)
+        if not certification.move(tx, row, State.WITHDRAWN, said, actor=principal.owner):
+            raise WrongState(row, "it was moved by somebody else just now")
+        faults.point("withdraw.commit.state")
+        self._registry.remove_tag(tx, row.official, row.tag)
+        self._registry.refuse(tx, row.official, row.digest, said)
+        faults.point("withdraw.commit.tag")
+        self._trust.commit(tx, gun, files, _versions(current))
+        faults.point("withdraw.commit.trust")
+        self._audit.append(
+            tx, actor=principal.owner, action="publication.withdraw", subject=f"{gun}:{row.tag}",
+            digest=str(row.digest), detail={"submission": row.id, "reason": said}, now=now,
+        )
+        faults.point("withdraw.commit.end")
+
+    # ---- inside
+
+    def _plan(
+        self,
+        gun: Gun,
+        current: dict[RoleName, bytes],
+        change: Callable[[dict[RoleName, bytes]], dict[RoleName, bytes]],
+        now: datetime,
+    ) -> dict[RoleName, bytes]:
+        if current:
+            return change(current)
+        with self._certification.transaction() as tx:
+            server = self._trust.server_keys(tx, gun)
+        return {**plan.beginning(self._keys, server, now), **change({})}
+
+    def _end(self, row: Submission, state: State, reason: str) -> str:
+        with self._certification.transaction() as tx:
+            self._certification.move(tx, row, state, reason)
+            return self._certification.current(tx, row.id).state.value
+
+    def _end_unpublished(self, principal: Principal, row: Submission, said: str) -> None:
+        if row.state in FINAL:
+            raise WrongState(row, "there is nothing to withdraw")
+        with self._certification.transaction() as tx:
+            if not self._certification.move(tx, row, State.WITHDRAWN, said, actor=principal.owner):
+                raise WrongState(row, "it moved on just now; look again and repeat")
+
+    def _gun(self, row: Submission) -> Gun:
+        return Gun.parse(f"{self._certification.host}/{row.official}")
+
+    def root_certificate(self) -> dict[str, Any]:
+        """What a consumer pins: the hub's root certificate, its key id, and the name it signs under."""
+        public = self._keys.root.public
+        return {
+            "hub_name": self._keys.name,
+            "certificate": public.encoded,
+            "key_id": public.canonical_id,
+            "role": str(ROOT),
+        }
+
+
+def _versions(files: dict[RoleName, bytes]) -> dict[RoleName, int]:
+    """The versions that were signed over; empty for a GUN that has none."""
+    from customhouse.trust.metadata import version_of
+
+    return {role: version_of(raw, role) for role, raw in files.items()}

@@ -1,0 +1,203 @@
+"""The API of submissions: reading them, following them live, deciding about them, waiving findings.
+
+GET  /api/v1/submissions[?repository=&state=&publisher=&limit=&after=]   /api/v1/submissions/latest?reference=
+GET  /api/v1/submissions/{id}   /api/v1/submissions/{id}/events?after=N&wait=SECONDS
+POST /api/v1/submissions/{id}/{approve|reject|retry} {"reason"}
+GET|POST /api/v1/waivers   DELETE /api/v1/waivers/{id}
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from customhouse.accounts.people import Principal
+from customhouse.certification.service import CertificationService
+from customhouse.certification.submission import FINAL, RESTING, State, Submission
+from customhouse.errors import Invalid
+from customhouse.oci.reference import Reference
+from customhouse.problem import Page, read_json, reply, routes_of_api
+from customhouse.review.service import ReviewService
+
+PrincipalOf = Callable[[str | None], Principal]
+LONGEST_WAIT, POLL = 25.0, 0.25
+
+
+class Decision(msgspec.Struct):
+    """The body of approve, reject, retry and withdraw."""
+
+    reason: str = ""
+
+
+class NewWaiver(msgspec.Struct):
+    """The body of POST /api/v1/waivers; `days` is how long it lasts."""
+
+    repository: str
+    reason: str
+    days: int
+    fingerprint: str | None = None
+    check: str | None = None
+    path: str | None = None
+    purl: str | None = None
+
+
+def as_json(row: Submission, host: str, approvals: list[str], *, findings: bool = True) -> dict[str, Any]:
+    """A submission as the API and `--json` give it."""
+    verdict = row.verdict or {}
+    value: dict[str, Any] = {
+        "id": row.id,
+        "reference": row.reference(host),
+        "digest": str(row.digest),
+        "state": row.state.value,
+        "verdict": verdict.get("value"),
+        "grade": verdict.get("grade"),
+        "official_reference": row.official_reference(host),
+        "reason": row.reason,
+        "publisher": row.publisher,
+        "author": row.author,
+        "quarantine": f"{host}/{row.quarantine}:{row.tag}",
+        "created": row.created.isoformat(),
+        "updated": row.updated.isoformat(),
+        "approvals": approvals,
+        "required_approvals": verdict.get("approvals", 0),
+    }
+    if findings:
+        value["findings"] = verdict.get("findings", [])
+        value["inputs"] = verdict.get("inputs", {})
+    return value
+
+
+class Door:
+    """The handlers, over the two services."""
+
+    def __init__(self, certification: CertificationService, review: ReviewService, principal_of: PrincipalOf) -> None:
+        self._certification, self._review, self._principal_of = certification, review, principal_of
+
+    async def _who(self, request: Request) -> Principal:
+        return await run_in_threadpool(self._principal_of, request.headers.get("authorization"))
+
+    def _json(self, row: Submission, *, findings: bool = True) -> dict[str, Any]:
+        approvals = self._review.approvals(row) if findings else []
+        return as_json(row, self._certification.host, approvals, findings=findings)
+
+    async def page(self, request: Request) -> Response:
+        """Newest first."""
+        who, page = await self._who(request), Page.parse(request)
+        query = request.query_params
+        try:
+            state = State(query["state"]) if query.get("state") else None
+        except ValueError:
+            raise Invalid(f"{query['state']!r} is not a state", hint=f"States: {', '.join(State)}.") from None
+        rows = await run_in_threadpool(
+            lambda: self._certification.page(
+                who, repository=query.get("repository"), state=state, publisher=query.get("publisher"),
+                before=page.after or None, limit=page.limit + 1,
+            )
+        )
+        kept, after = page.cut(rows, lambda row: row.id)
+        return reply({"submissions": [self._json(row, findings=False) for row in kept], "next": after})
+
+    async def show(self, request: Request) -> Response:
+        """One, with its findings."""
+        who = await self._who(request)
+        row = await run_in_threadpool(self._certification.visible, who, request.path_params["id"])
+        return reply(await run_in_threadpool(self._json, row))
+
+    async def latest(self, request: Request) -> Response:
+        """The newest of a reference."""
+        who = await self._who(request)
+        reference = Reference.parse(request.query_params.get("reference", ""))
+        host = self._certification.host
+        if reference.registry not in (None, host):
+            raise Invalid(f"{reference} is not of this hub", hint=f"References here begin with {host}/.")
+        repository, tag = reference.repository, reference.tag or "latest"
+        if not repository.startswith("staging/"):
+            repository = f"staging/{repository}"
+        row = await run_in_threadpool(self._certification.latest, who, repository, tag)
+        return reply(await run_in_threadpool(self._json, row))
+
+    async def events(self, request: Request) -> Response:
+        """Progress after `after`; waits up to `wait` seconds for something new."""
+        who = await self._who(request)
+        row = await run_in_threadpool(self._certification.visible, who, request.path_params["id"])
+        after = _number(request, "after", 0, 10**9)
+        wait = min(_number(request, "wait", 0, 3600), LONGEST_WAIT)
+        deadline = asyncio.get_running_loop().time() + wait
+        while True:
+            # The state first: an event that comes between the two reads is then given with the next call.
+            row = await run_in_threadpool(self._certification.get, row.id)
+            events = await run_in_threadpool(self._certification.events, row.id, after)
+            if events or row.state in FINAL | RESTING or asyncio.get_running_loop().time() >= deadline:
+                return reply({"state": row.state.value, "events": events})
+            await asyncio.sleep(POLL)
+
+    async def approve(self, request: Request) -> Response:
+        """One approval."""
+        who, body = await self._who(request), await read_json(request, Decision)
+        row = await run_in_threadpool(self._review.approve, who, request.path_params["id"], body.reason)
+        return reply(await run_in_threadpool(self._json, row))
+
+    async def reject(self, request: Request) -> Response:
+        """A rejection with its reason."""
+        who, body = await self._who(request), await read_json(request, Decision)
+        row = await run_in_threadpool(self._review.reject, who, request.path_params["id"], body.reason)
+        return reply(await run_in_threadpool(self._json, row))
+
+    async def retry(self, request: Request) -> Response:
+        """Examine again."""
+        who = await self._who(request)
+        row = await run_in_threadpool(self._certification.retry, who, request.path_params["id"])
+        return reply(await run_in_threadpool(self._json, row))
+
+    async def waivers(self, request: Request) -> Response:
+        """All in force; POST adds one."""
+        who = await self._who(request)
+        if request.method == "GET":
+            if not (who.certifies or who.publishers):
+                return reply({"waivers": []})
+            return reply({"waivers": await run_in_threadpool(self._review.waivers)})
+        body = await read_json(request, NewWaiver)
+        waiver = await run_in_threadpool(
+            lambda: self._review.waive(
+                who, repository=body.repository, reason=body.reason, days=body.days, fingerprint=body.fingerprint,
+                check=body.check, path=body.path, purl=body.purl,
+            )
+        )
+        return reply({"id": waiver.id, "expires": waiver.expires}, 201)
+
+    async def end_waiver(self, request: Request) -> Response:
+        """Revoke one."""
+        who = await self._who(request)
+        await run_in_threadpool(self._review.end_waiver, who, request.path_params["id"])
+        return Response(status_code=204)
+
+
+def routes(certification: CertificationService, review: ReviewService, principal_of: PrincipalOf) -> list[Route]:
+    """The door, answering errors as problem+json."""
+    door = Door(certification, review, principal_of)
+    one = "/api/v1/submissions/{id:str}"
+    return routes_of_api(
+        [
+            Route("/api/v1/submissions", door.page),
+            Route("/api/v1/submissions/latest", door.latest),
+            Route(one, door.show),
+            Route(f"{one}/events", door.events),
+            Route(f"{one}/approve", door.approve, methods=["POST"]),
+            Route(f"{one}/reject", door.reject, methods=["POST"]),
+            Route(f"{one}/retry", door.retry, methods=["POST"]),
+            Route("/api/v1/waivers", door.waivers, methods=["GET", "POST"]),
+            Route("/api/v1/waivers/{id:str}", door.end_waiver, methods=["DELETE"]),
+        ]
+    )
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= most):
+        raise Invalid(f"{name} must be a number from 0 to {most}")
+    return int(text)

@@ -1,0 +1,174 @@
+"""Review: decisions of people about a submission, and waivers of findings.
+
+1. An approval is bound to the verdict it was given for; a new verdict needs new approvals (invariant S4).
+2. The person who signed the submission never approves it, nor by a token; two tokens of one person are one reviewer.
+3. A waiver has a reason, an author and an end; it takes effect with the next examination (`submission retry`).
+4. Two approvals at once, or one twice, count as they should: the row of a decision is unique.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from customhouse.accounts.people import Principal
+from customhouse.audit import Audit
+from customhouse.certification.service import CertificationService
+from customhouse.certification.submission import State, Submission, WrongState
+from customhouse.certification.waiver import Waiver, in_force
+from customhouse.errors import Denied, Invalid, NotFound
+from customhouse.review.store import ReviewStore
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+LONGEST_REASON = 4000
+LONGEST_WAIVER = timedelta(days=366)
+
+
+class NotAReviewer(Denied):
+    """Only certifiers and administrators decide."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "only a certifier or an administrator may decide about a submission",
+            hint="Sign in as one: `customhouse login URL -u USER --password-stdin`.",
+        )
+
+
+class OwnWork(Denied):
+    """The author of a submission asked to approve it."""
+
+    def __init__(self, author: str) -> None:
+        super().__init__(
+            f"{author} signed this submission and cannot approve it", hint="Ask another certifier to review it."
+        )
+
+
+class ReviewService:
+    """Decisions and waivers."""
+
+    def __init__(
+        self,
+        store: ReviewStore,
+        certification: CertificationService,
+        audit: Audit,
+        clock: Callable[[], datetime],
+        wake: Callable[[], None],
+    ) -> None:
+        self._store, self._certification, self._audit = store, certification, audit
+        self._clock, self._wake = clock, wake
+
+    def approve(self, principal: Principal, submission: str, reason: str) -> Submission:
+        """Count one approval; the last one needed sends the submission on to publication."""
+        row = self._open_for(principal, submission)
+        if principal.owner == row.author:
+            raise OwnWork(row.author)
+        verdict = row.verdict or {}
+        now = self._clock()
+        with self._store.write() as tx:
+            self._store.lock(tx, f"submission:{row.id}")
+            self._store.decide(tx, row.id, verdict["digest"], principal.owner, "approve", _reason(reason), now)
+            approvals = self._store.approvals(tx, row.id, verdict["digest"])
+            needed = int(verdict["approvals"])
+            self._audit.append(
+                tx, actor=principal.owner, action="submission.approve", subject=row.reference(self._certification.host),
+                digest=str(row.digest), now=now,
+                detail={"submission": row.id, "verdict": verdict["digest"], "reason": reason,
+                        "approvals": len(approvals), "needed": needed},
+            )
+            if len(approvals) >= needed:
+                names = ", ".join(approvals)
+                if not self._certification.move(
+                    tx, row, State.PUBLISHING, f"approved by {names}", actor=principal.owner, again=True
+                ):
+                    raise WrongState(row, "it was moved by somebody else just now")
+        self._wake()
+        return self._certification.get(submission)
+
+    def reject(self, principal: Principal, submission: str, reason: str) -> Submission:
+        """End the submission; the publisher reads the reason."""
+        row = self._open_for(principal, submission)
+        if not reason.strip():
+            raise Invalid("a rejection needs a reason", hint="The publisher reads it: say what to change.")
+        with self._store.write() as tx:
+            self._store.lock(tx, f"submission:{row.id}")
+            verdict = (row.verdict or {}).get("digest", "")
+            self._store.decide(tx, row.id, verdict, principal.owner, "reject", _reason(reason), self._clock())
+            said = f"rejected in review by {principal.owner}: {_reason(reason)}"
+            if not self._certification.move(tx, row, State.REJECTED, said, actor=principal.owner):
+                raise WrongState(row, "it was moved by somebody else just now")
+        return self._certification.get(submission)
+
+    def approvals(self, row: Submission) -> list[str]:
+        """Who approved the verdict that stands."""
+        if not row.verdict:
+            return []
+        with self._store.read() as tx:
+            return self._store.approvals(tx, row.id, row.verdict["digest"])
+
+    def approved(self, tx: "Connection", row: Submission) -> bool:
+        """Do the approvals still match the verdict (the last look of P4)? True when none are needed."""
+        verdict = row.verdict or {}
+        approvals = [name for name in self._store.approvals(tx, row.id, verdict["digest"]) if name != row.author]
+        return len(approvals) >= int(verdict["approvals"])
+
+    def waive(
+        self, principal: Principal, *, repository: str, reason: str, days: int, fingerprint: str | None = None,
+        check: str | None = None, path: str | None = None, purl: str | None = None,
+    ) -> Waiver:
+        """Accept a finding by its fingerprint, or by check (and path or purl), within a repository scope."""
+        if not principal.certifies:
+            raise NotAReviewer
+        if not 1 <= days <= LONGEST_WAIVER.days:
+            raise Invalid(f"a waiver lasts from 1 to {LONGEST_WAIVER.days} days, not {days}")
+        now = self._clock()
+        waiver = Waiver(
+            id=secrets.token_hex(8), repository=repository.removeprefix(f"{self._certification.host}/"),
+            reason=_reason(reason), author=principal.owner, expires=now + timedelta(days=days),
+            fingerprint=fingerprint, check=check, path=path, purl=purl,
+        )
+        with self._store.write() as tx:
+            self._store.add_waiver(tx, waiver, now)
+            self._audit.append(
+                tx, actor=principal.owner, action="waiver.add", subject=waiver.id, now=now,
+                detail={"repository": waiver.repository, "check": check, "fingerprint": fingerprint, "path": path,
+                        "purl": purl, "reason": waiver.reason, "expires": waiver.expires.isoformat()},
+            )
+        return waiver
+
+    def end_waiver(self, principal: Principal, waiver: str) -> None:
+        """Revoke; certifications given with it stand until they are examined again."""
+        if not principal.certifies:
+            raise NotAReviewer
+        now = self._clock()
+        with self._store.write() as tx:
+            if not self._store.revoke_waiver(tx, waiver, now):
+                raise NotFound(f"there is no waiver {waiver} in force")
+            self._audit.append(tx, actor=principal.owner, action="waiver.remove", subject=waiver, now=now)
+
+    def waivers(self) -> Sequence[dict[str, Any]]:
+        """All waivers in force, with their authors and ends."""
+        with self._store.read() as tx:
+            return self._store.waivers_in_force(tx, self._clock())
+
+    def _open_for(self, principal: Principal, submission: str) -> Submission:
+        if not principal.certifies:
+            raise NotAReviewer
+        row = self._certification.visible(principal, submission)
+        if row.state is not State.AWAITING_REVIEW:
+            raise WrongState(row, "only one that is awaiting_review can be decided")
+        return row
+
+
+def waivers_of(
+    store: ReviewStore, clock: Callable[[], datetime]
+) -> Callable[["Connection", str], Sequence[Waiver]]:
+    """What certification asks when it judges: the waivers that hold for a repository now."""
+    return lambda tx, repository: in_force(store.waivers(tx), repository, clock())
+
+
+def _reason(text: str) -> str:
+    if len(text) > LONGEST_REASON:
+        raise Invalid(f"the reason is longer than {LONGEST_REASON} characters")
+    return text.strip()

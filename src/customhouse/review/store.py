@@ -1,0 +1,113 @@
+"""Rows of review: decisions of people, bound to a verdict, and waivers."""
+
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, String, Table, Text, UniqueConstraint, insert, select, update
+
+from customhouse.certification.waiver import Waiver
+from customhouse.db import Database, UtcDateTime, metadata
+
+decision_table = Table(
+    "decision",
+    metadata,
+    Column("submission", String(40), nullable=False),
+    Column("verdict", String(160), nullable=False),  # the verdict's digest: a new verdict needs new approvals
+    Column("reviewer", String(64), nullable=False),  # the person, also when a token of theirs spoke
+    Column("decision", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("submission", "verdict", "reviewer"),
+)
+
+waiver_table = Table(
+    "waiver",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("repository", String(255), nullable=False),
+    Column("check", String(40)),
+    Column("fingerprint", String(80)),
+    Column("path", Text),
+    Column("purl", Text),
+    Column("reason", Text, nullable=False),
+    Column("author", String(64), nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("expires", UtcDateTime, nullable=False),
+    Column("revoked", UtcDateTime),
+)
+
+
+class ReviewStore:
+    """Every method that takes `tx` works inside the caller's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A consistent view."""
+        return self._database.read()
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """One transaction."""
+        return self._database.write()
+
+    def lock(self, tx: Connection, name: str) -> None:
+        """Serialise on `name` until the transaction ends."""
+        self._database.lock(tx, name)
+
+    def decide(
+        self, tx: Connection, submission: str, verdict: str, reviewer: str, decision: str, reason: str, now: datetime
+    ) -> None:
+        """Record one decision; the same person deciding again about the same verdict changes nothing."""
+        table = decision_table
+        known = select(table.c.reviewer).where(
+            table.c.submission == submission, table.c.verdict == verdict, table.c.reviewer == reviewer
+        )
+        if tx.execute(known).first() is None:
+            tx.execute(
+                insert(table).values(
+                    submission=submission, verdict=verdict, reviewer=reviewer, decision=decision, reason=reason, at=now
+                )
+            )
+
+    def approvals(self, tx: Connection, submission: str, verdict: str) -> list[str]:
+        """The distinct people who approved this verdict."""
+        table = decision_table
+        rows = tx.execute(
+            select(table.c.reviewer)
+            .where(table.c.submission == submission, table.c.verdict == verdict, table.c.decision == "approve")
+            .order_by(table.c.at)
+        )
+        return [row.reviewer for row in rows]
+
+    def add_waiver(self, tx: Connection, waiver: Waiver, now: datetime) -> None:
+        """Insert a waiver."""
+        values = {name: getattr(waiver, name) for name in _WAIVER_FIELDS}
+        tx.execute(insert(waiver_table).values(**values, created=now))
+
+    def revoke_waiver(self, tx: Connection, waiver: str, now: datetime) -> bool:
+        """End a waiver before its time; False if none is in force by that id."""
+        table = waiver_table
+        ended = tx.execute(
+            update(table).where(table.c.id == waiver, table.c.revoked.is_(None)).values(revoked=now)
+        ).rowcount
+        return ended == 1
+
+    def waivers(self, tx: Connection) -> list[Waiver]:
+        """Waivers that nobody revoked; scope and end are for the caller to look at (`in_force`)."""
+        rows = tx.execute(select(waiver_table).where(waiver_table.c.revoked.is_(None)))
+        return [Waiver(**{name: row._mapping[name] for name in _WAIVER_FIELDS}) for row in rows]
+
+    def waivers_in_force(self, tx: Connection, now: datetime) -> list[dict[str, Any]]:
+        """Every waiver that has not ended, newest first."""
+        table = waiver_table
+        rows = tx.execute(
+            select(table)
+            .where(table.c.revoked.is_(None), table.c.expires > now)
+            .order_by(table.c.created.desc())
+        )
+        return [dict(row._mapping) for row in rows]
+
+
+_WAIVER_FIELDS = ("id", "repository", "check", "fingerprint", "path", "purl", "reason", "author", "expires")
