@@ -1,0 +1,96 @@
+"""Advisories held in memory: the same answers as the store's, for a check on a laptop without a hub.
+
+1. The moment of import is that of the files (their newest modification), so an old download is stale here too.
+2. Later files win over earlier ones only with a newer record, as in the store.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from customhouse.advisories.feed import FeedBudget, Record, Refused, Tally, read_feed
+from customhouse.advisories.kev import KevCatalog
+from customhouse.advisories.matching import Holding, Statement
+from customhouse.advisories.osv import Advisory
+from customhouse.advisories.snapshot import Content, identify, record_mark
+
+
+class MemoryAdvisories:
+    """An AdvisorySource over a few files."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self._records: dict[str, tuple[Advisory, str]] = {}
+        self._by_package: dict[tuple[str, str], list[Statement]] = defaultdict(list)
+        self._holdings: dict[str, Holding] = {}
+        self._kev: KevCatalog | None = None
+        self._snapshot = ""
+
+    @classmethod
+    def load(cls, paths: Iterable[Path], now: datetime, budget: FeedBudget | None = None) -> "MemoryAdvisories":
+        """Read dumps, folders, records or KEV lists. Raises FeedUnreadable, FeedTooLarge."""
+        held = cls()
+        for path in paths:
+            held._read(path, now, budget)
+        for advisory, _ in held._records.values():
+            if advisory.withdrawn is None:
+                header = replace(advisory, affected=())
+                for affected in advisory.affected:
+                    key = affected.ecosystem, affected.package
+                    held._by_package[key].append(Statement(header, affected))
+        content = Content()
+        for advisory, digest in held._records.values():
+            content = content.with_mark(record_mark(advisory.id, advisory.modified, digest))
+        held._snapshot = identify(content, held._kev.version if held._kev else "", held._kev_entries())
+        return held
+
+    def snapshot(self) -> str:
+        return self._snapshot
+
+    def holdings(self) -> Mapping[str, Holding]:
+        return self._holdings
+
+    def statements(self, ecosystem: str, packages: Collection[str]) -> Iterable[Statement]:
+        for package in packages:
+            yield from self._by_package.get((ecosystem, package), ())
+
+    def exploited(self, cves: Collection[str]) -> frozenset[str]:
+        return frozenset(cves) & self._kev_entries()
+
+    def _kev_entries(self) -> frozenset[str]:
+        return frozenset(entry.cve for entry in self._kev.entries) if self._kev else frozenset()
+
+    def _read(self, path: Path, now: datetime, budget: FeedBudget | None) -> None:
+        tally = Tally()
+        at = min(now, _modified(path))
+        for item in read_feed(path, budget=budget):
+            if isinstance(item, Refused):
+                tally.refuse(item)
+                self.tally.refuse(item)
+            elif isinstance(item, KevCatalog):
+                if self._kev is None or item.released >= self._kev.released:
+                    self._kev = item
+                    self._holdings["KEV"] = Holding(len(item.entries), item.released, at)
+            else:
+                tally.add(item, now)
+                self.tally.add(item, now)
+                self._keep(item)
+        for name, newest in tally.whole().items():
+            before = self._holdings.get(name)
+            records = tally.ecosystems[name] + (before.records if before else 0)
+            latest = max((t for t in (newest, before.newest if before else None) if t is not None), default=None)
+            imported = max(at, before.imported) if before and before.imported else at
+            self._holdings[name] = Holding(records, latest, imported)
+
+    def _keep(self, record: Record) -> None:
+        held = self._records.get(record.advisory.id)
+        if held is None or record.advisory.modified >= held[0].modified:
+            self._records[record.advisory.id] = record.advisory, record.content
+
+
+def _modified(path: Path) -> datetime:
+    files = [path, *(p for p in path.rglob("*") if p.is_file())] if path.is_dir() else [path]
+    stamps = [file.stat().st_mtime for file in files if file.is_file()]
+    return datetime.fromtimestamp(max(stamps, default=0.0), UTC)

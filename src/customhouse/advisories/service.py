@@ -1,0 +1,284 @@
+"""The advisories a hub holds: who may bring them in, how an import goes, what is known now.
+
+1. Administrators and certifiers import. An import is audited when it begins and when it ends, with the digest of
+   the file and the snapshot that followed.
+2. Records are written in batches, each one transaction: other writers get their turn, and a killed import leaves
+   whole records and the old statement about freshness; doing it again finishes it.
+3. Freshness is renewed at the end only, and only for ecosystems of which the file was a dump.
+4. A match reads everything in one transaction: one snapshot, named in its report.
+"""
+
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from customhouse import faults
+from customhouse.accounts.people import Principal
+from customhouse.advisories.feed import FeedBudget, FeedUnreadable, Record, Refused, Tally, in_batches, read_feed
+from customhouse.advisories.kev import KevCatalog
+from customhouse.advisories.matching import (
+    MAX_AGE,
+    AdvisoryReport,
+    AdvisorySource,
+    Holding,
+    Package,
+    Statement,
+    coverage_of,
+    match,
+)
+from customhouse.advisories.store import KEV, AdvisoriesStore, Change
+from customhouse.audit import Audit
+from customhouse.errors import CustomhouseError, Denied
+
+BATCH = 2000
+
+
+class ImportDenied(Denied):
+    """Only administrators and certifiers say what is known about flaws."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name or 'nobody'} may not import advisories",
+            hint="Ask an administrator or a certifier of this hub.",
+        )
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did. `renewed` are the ecosystems that count as known as of now."""
+
+    id: str
+    name: str
+    snapshot: str
+    records: int
+    change: Change
+    withdrawn: int
+    flawed: int
+    refused: int
+    examples: tuple[Refused, ...]
+    ecosystems: Mapping[str, int]
+    renewed: tuple[str, ...]
+    kev: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "snapshot": self.snapshot,
+            "records": self.records,
+            "new": self.change.new,
+            "changed": self.change.changed,
+            "unchanged": self.change.unchanged,
+            "older": self.change.older,
+            "withdrawn": self.withdrawn,
+            "flawed": self.flawed,
+            "refused": self.refused,
+            "refused_examples": [{"record": r.name, "reason": r.reason} for r in self.examples],
+            "ecosystems": dict(sorted(self.ecosystems.items())),
+            "renewed": list(self.renewed),
+            "kev": self.kev,
+        }
+
+
+@dataclass
+class _Progress:
+    tally: Tally = field(default_factory=Tally)
+    change: Change = field(default_factory=Change)
+    kev: str | None = None
+
+
+class AdvisoriesService:
+    """Import, status and matching over the store."""
+
+    def __init__(
+        self,
+        store: AdvisoriesStore,
+        audit: Audit,
+        clock: Callable[[], datetime],
+        budget: FeedBudget | None = None,
+    ) -> None:
+        self._store = store
+        self._audit = audit
+        self._clock = clock
+        self._budget = budget or FeedBudget()
+
+    def authorise_import(self, principal: Principal) -> None:
+        """Raises ImportDenied."""
+        if not principal.certifies:
+            raise ImportDenied(principal.name)
+
+    def import_feed(
+        self, path: Path, principal: Principal, *, name: str = "", digest: str | None = None
+    ) -> ImportReport:
+        """Read a dump, a folder, a record or the KEV list into the store.
+
+        Raises ImportDenied; FeedUnreadable, FeedTooLarge with what was read before kept and freshness not renewed.
+        """
+        self.authorise_import(principal)
+        name = _printable(name or path.name)
+        import_id = uuid.uuid4().hex
+        actor = principal.name
+        with self._store.write() as tx:
+            now = self._clock()
+            self._store.begin_import(tx, import_id, name, digest, actor, now)
+            self._audit.append(
+                tx, actor=actor, action="advisories.import", subject=name, digest=digest,
+                detail={"import": import_id}, now=now,
+            )  # fmt: skip
+        progress = _Progress()
+        try:
+            self._read(path, name, progress)
+            if not progress.tally.records and not progress.kev:
+                why = "holds no usable advisory"
+                if progress.tally.examples:
+                    why += f" ({progress.tally.examples[0].name} {progress.tally.examples[0].reason})"
+                raise FeedUnreadable(name, why)
+        except CustomhouseError as error:
+            self._fail(import_id, name, actor, error)
+            raise
+        return self._finish(import_id, name, actor, progress)
+
+    def status(self, max_age: timedelta = MAX_AGE) -> dict[str, Any]:
+        """What is held and how fresh it is, as the API shows it."""
+        now = self._clock()
+        with self._store.read() as tx:
+            holdings = self._store.holdings(tx)
+            records, kev_version = self._store.counts(tx)
+            imports = [
+                {
+                    "id": row.id,
+                    "name": row.name,
+                    "digest": row.digest,
+                    "actor": row.actor,
+                    "started": _iso(row.started),
+                    "finished": _iso(row.finished),
+                    "outcome": msgspec.json.decode(row.outcome) if row.outcome else None,
+                }
+                for row in self._store.imports(tx)
+            ]
+            snapshot = self._store.snapshot(tx)
+        kev = holdings.pop(KEV, None)
+        return {
+            "snapshot": snapshot or None,
+            "records": records,
+            "max_age_days": max_age.total_seconds() / 86400,
+            "ecosystems": [
+                {"ecosystem": name, **_holding_json(holding, now, max_age)}
+                for name, holding in sorted(holdings.items())
+            ],
+            "kev": {"version": kev_version or None, **_holding_json(kev, now, max_age)},
+            "imports": imports,
+        }
+
+    @contextmanager
+    def source(self) -> Iterator[AdvisorySource]:
+        """The advisories of this moment, in one read transaction."""
+        with self._store.read() as tx:
+            yield _StoredAdvisories(self._store, tx)
+
+    def match(self, packages: Iterable[Package], max_age: timedelta = MAX_AGE) -> AdvisoryReport:
+        """The flaws of these packages as of now."""
+        now = self._clock()
+        with self.source() as source:
+            return match(packages, source, now, max_age)
+
+    def snapshot(self) -> str:
+        """The id that a verdict is bound to; empty while nothing was imported."""
+        with self._store.read() as tx:
+            return self._store.snapshot(tx)
+
+    def _read(self, path: Path, name: str, progress: _Progress) -> None:
+        for batch in in_batches(read_feed(path, name, self._budget), BATCH):
+            now = self._clock()
+            records = [item for item in batch if isinstance(item, Record)]
+            for item in batch:
+                if isinstance(item, Refused):
+                    progress.tally.refuse(item)
+                elif isinstance(item, Record):
+                    progress.tally.add(item, now)
+            with self._store.write() as tx:
+                progress.change += self._store.put(tx, records, now)
+                for item in batch:
+                    if isinstance(item, KevCatalog):
+                        self._store.put_kev(tx, item, now)
+                        progress.kev = item.version
+            faults.point("advisories.import.batch")
+
+    def _finish(self, import_id: str, name: str, actor: str, progress: _Progress) -> ImportReport:
+        tally = progress.tally
+        whole = tally.whole()
+        with self._store.write() as tx:
+            now = self._clock()
+            self._store.renew(tx, whole, now)
+            report = ImportReport(
+                id=import_id,
+                name=name,
+                snapshot=self._store.snapshot(tx),
+                records=tally.records,
+                change=progress.change,
+                withdrawn=tally.withdrawn,
+                flawed=tally.flawed,
+                refused=tally.refused,
+                examples=tuple(tally.examples),
+                ecosystems=dict(tally.ecosystems),
+                renewed=(*sorted(whole), *((KEV,) if progress.kev else ())),
+                kev=progress.kev,
+            )
+            self._store.end_import(tx, import_id, msgspec.json.encode(report.as_json()).decode(), now)
+            detail = {"import": import_id, "records": report.records, "refused": report.refused, "kev": report.kev}
+            self._audit.append(
+                tx, actor=actor, action="advisories.imported", subject=name, digest=report.snapshot,
+                detail=detail, now=now,
+            )  # fmt: skip
+        return report
+
+    def _fail(self, import_id: str, name: str, actor: str, error: CustomhouseError) -> None:
+        with self._store.write() as tx:
+            now = self._clock()
+            outcome = {"id": import_id, "error": error.message}
+            self._store.end_import(tx, import_id, msgspec.json.encode(outcome).decode(), now)
+            self._audit.append(tx, actor=actor, action="advisories.failed", subject=name, detail=outcome, now=now)
+
+
+class _StoredAdvisories:
+    """An AdvisorySource over one read transaction."""
+
+    def __init__(self, store: AdvisoriesStore, tx: Connection) -> None:
+        self._store = store
+        self._tx = tx
+
+    def snapshot(self) -> str:
+        return self._store.snapshot(self._tx)
+
+    def holdings(self) -> Mapping[str, Holding]:
+        return self._store.holdings(self._tx)
+
+    def statements(self, ecosystem: str, packages: Collection[str]) -> Iterable[Statement]:
+        return self._store.statements(self._tx, ecosystem, packages)
+
+    def exploited(self, cves: Collection[str]) -> frozenset[str]:
+        return self._store.exploited(self._tx, cves)
+
+
+def _holding_json(holding: Holding | None, now: datetime, max_age: timedelta) -> dict[str, Any]:
+    return {
+        "coverage": coverage_of(holding, now, max_age).value,
+        "records": holding.records if holding else 0,
+        "newest": _iso(holding.newest) if holding else None,
+        "imported": _iso(holding.imported) if holding else None,
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at else None
+
+
+def _printable(name: str) -> str:
+    return "".join(c for c in name if c.isprintable())[:200] or "upload"

@@ -1,0 +1,141 @@
+"""Which distribution, and which release of it, an image is made from.
+
+1. `etc/os-release`, then `usr/lib/os-release`, then `etc/alpine-release`, then `etc/debian_version`. The reader that
+   is passed in follows symbolic links inside the image only.
+2. The file is data, not shell: quotes and backslashes are undone, nothing is expanded.
+   https://www.freedesktop.org/software/systemd/man/latest/os-release.html
+3. OSV's ecosystem follows from id and release. A derivative (ID_LIKE) keeps its own name: advisories of its parent
+   are not true for its packages.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Reader = Callable[[str], bytes | None]
+
+OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
+FILES = (*OS_RELEASE, "etc/alpine-release", "etc/debian_version", "etc/lsb-release", "etc/redhat-release")
+LARGEST = 64 << 10
+_LINE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}")
+_PURL_NAMESPACES = {"debian": "debian", "ubuntu": "ubuntu", "alpine": "alpine", "wolfi": "wolfi"}
+_FAMILIES = {
+    "dpkg": frozenset({"debian", "ubuntu"}),
+    "apk": frozenset({"alpine", "wolfi", "chainguard", "postmarketos"}),
+    "rpm": frozenset(
+        {"almalinux", "amzn", "azurelinux", "centos", "fedora", "mariner", "ol", "opensuse-leap"}
+        | {"opensuse-tumbleweed", "photon", "rhel", "rocky", "sles", "suse"}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Distro:
+    """A release of a distribution; `version_id` is empty where the release has no number (development)."""
+
+    id: str
+    version_id: str = ""
+    pretty: str = ""
+    like: tuple[str, ...] = ()
+    path: str = ""
+
+    @property
+    def family(self) -> str:
+        """The package database this distribution keeps: "dpkg", "apk", "rpm" or "" if we do not know."""
+        for name in (self.id, *self.like):
+            for family, members in _FAMILIES.items():
+                if name in members:
+                    return family
+        return ""
+
+    @property
+    def ecosystem(self) -> str:
+        """OSV's name for the packages of this release, e.g. `Debian:12`, `Alpine:v3.20`, `Ubuntu:22.04:LTS`."""
+        major = self.version_id.split(".")[0]
+        if self.id == "debian":
+            return f"Debian:{major or 'unstable'}"
+        if self.id == "ubuntu":
+            return f"Ubuntu:{self.version_id}{':LTS' if self.long_term else ''}"
+        if self.id == "alpine":
+            found = re.fullmatch(r"([0-9]+\.[0-9]+)(\.[0-9]+)?", self.version_id)
+            return f"Alpine:v{found[1]}" if found else "Alpine:edge"
+        if self.id in ("wolfi", "chainguard"):
+            return self.id.capitalize()
+        return f"{self.id}:{self.version_id}" if self.version_id else self.id
+
+    @property
+    def long_term(self) -> bool:
+        """Ubuntu's long-term releases are those of April of even years (14.04, 16.04, …)."""
+        found = re.fullmatch(r"([0-9]{2})\.04", self.version_id)
+        return self.id == "ubuntu" and found is not None and int(found[1]) % 2 == 0
+
+    @property
+    def purl_namespace(self) -> str:
+        return _PURL_NAMESPACES.get(self.id, self.id)
+
+    @property
+    def tag(self) -> str:
+        """The `distro` qualifier of a package URL."""
+        return f"{self.id}-{self.version_id}" if self.version_id else self.id
+
+    def __str__(self) -> str:
+        return self.pretty or self.tag
+
+
+def detect(read: Reader) -> Distro | None:
+    """The distribution of an image, or None where nothing names one."""
+    for path in OS_RELEASE:
+        raw = read(path)
+        if raw:
+            fields = parse_os_release(raw)
+            if fields.get("ID"):
+                return _from_fields(fields, path, read)
+    release = _first_word(read("etc/alpine-release"))
+    if release:
+        return Distro("alpine", release, f"Alpine Linux {release}", path="etc/alpine-release")
+    release = _first_word(read("etc/debian_version"))
+    if release:
+        number = release.split(".")[0] if release[0].isdigit() else ""
+        return Distro("debian", number, f"Debian {release}", path="etc/debian_version")
+    return None
+
+
+def parse_os_release(raw: bytes) -> dict[str, str]:
+    """The assignments of an os-release file; a line that is none is passed over."""
+    fields: dict[str, str] = {}
+    for line in raw[:LARGEST].decode("utf-8", "replace").splitlines():
+        found = _LINE.fullmatch(line.strip())
+        if found:
+            fields[found[1]] = _unquoted(found[2])
+    return fields
+
+
+def _from_fields(fields: dict[str, str], path: str, read: Reader) -> Distro | None:
+    name = fields["ID"].lower()
+    if not _ID.fullmatch(name):
+        return None
+    release = fields.get("VERSION_ID", "")
+    if not _RELEASE.fullmatch(release):
+        release = ""
+    if not release and name == "debian":  # images made before a release carry its number in debian_version only
+        word = _first_word(read("etc/debian_version"))
+        release = word.split(".")[0] if word[:1].isdigit() else ""
+    like = tuple(word for word in fields.get("ID_LIKE", "").lower().split() if _ID.fullmatch(word))[:8]
+    pretty = "".join(c for c in fields.get("PRETTY_NAME", "") if c.isprintable())[:120]
+    return Distro(name, release, pretty, like, path)
+
+
+def _first_word(raw: bytes | None) -> str:
+    words = (raw or b"")[:256].decode("utf-8", "replace").split()
+    return words[0] if words and _RELEASE.fullmatch(words[0].split("/")[0]) else ""
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    if len(value) >= 2 and value[0] == value[-1] == "'":
+        return value[1:-1]
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", value[1:-1])
+    return value

@@ -1,0 +1,118 @@
+"""The package database of dpkg: `var/lib/dpkg/status`, and distroless' `status.d/*`, one stanza a package.
+
+1. A package counts if its files are there: any state but `not-installed` and `config-files`. A stanza without
+   `Status` (distroless) is installed.
+2. `Source: name (version)` gives the source package; absent, it is the binary's own name and version.
+   Advisories name source packages. https://www.debian.org/doc/debian-policy/ch-controlfields.html
+3. A stanza that makes no sense is a problem, never an exception, and the others are still read.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from customhouse.catalogue.package import LARGEST_DATABASE, LONGEST_NAME, LONGEST_VERSION, MOST_PACKAGES, acceptable
+
+STATUS = "var/lib/dpkg/status"
+STATUS_FOLDER = "var/lib/dpkg/status.d/"
+INFO_FOLDER = "var/lib/dpkg/info/"
+WANTS = (STATUS, STATUS_FOLDER + "*", INFO_FOLDER + "*.list")
+_GONE = frozenset({"not-installed", "config-files"})
+_SOURCE = re.compile(r"(\S+)(?:\s+\((\S+)\))?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+_KEPT = frozenset({"package", "version", "status", "source", "architecture"})
+
+
+@dataclass(frozen=True)
+class Stanza:
+    """One installed binary package."""
+
+    name: str
+    version: str
+    source_name: str
+    source_version: str
+    architecture: str
+
+
+def parse_status(raw: bytes) -> tuple[list[Stanza], list[str]]:
+    """Installed packages of a status file, and what in it could not be read."""
+    problems: list[str] = []
+    if len(raw) > LARGEST_DATABASE:
+        raw = raw[:LARGEST_DATABASE]
+        problems.append(f"is larger than {LARGEST_DATABASE} bytes; the rest was not read")
+    found: list[Stanza] = []
+    for number, fields in enumerate(_stanzas(raw), start=1):
+        if number > MOST_PACKAGES:
+            problems.append(f"lists more than {MOST_PACKAGES} packages; the rest was not read")
+            break
+        if not fields:
+            continue
+        state = fields.get("status", "install ok installed").split()
+        if state and state[-1] in _GONE:
+            continue
+        stanza = _stanza(fields)
+        if stanza is None:
+            problems.append(f"stanza {number} names no package with a version")
+        else:
+            found.append(stanza)
+    if not found and raw.strip(b"\0 \t\r\n") and not problems:
+        problems.append("holds no package")
+    return found, _shortened(problems)
+
+
+def list_path(stanza: Stanza) -> tuple[str, ...]:
+    """Where dpkg may keep the list of files of a package; `Multi-Arch: same` ones carry the architecture."""
+    return (f"{INFO_FOLDER}{stanza.name}.list", f"{INFO_FOLDER}{stanza.name}:{stanza.architecture}.list")
+
+
+def parse_list(raw: bytes) -> Iterator[str]:
+    """Paths of a `.list` file, without the leading slash."""
+    for line in raw.decode("utf-8", "backslashreplace").splitlines():
+        path = line.strip("/") if line.startswith("/") else ""
+        if path and path != ".":
+            yield path
+
+
+def parse_md5sums(raw: bytes) -> Iterator[str]:
+    """Paths of a `.md5sums` file, which is all that distroless keeps about files."""
+    for line in raw.decode("utf-8", "backslashreplace").splitlines():
+        _, _, path = line.partition("  ")
+        if path:
+            yield path.removeprefix("./").strip("/")
+
+
+def _stanzas(raw: bytes) -> Iterator[dict[str, str]]:
+    fields: dict[str, str] = {}
+    begun = False
+    for line in raw.decode("utf-8", "replace").split("\n"):
+        line = line.rstrip("\r")
+        if not line.strip():
+            if begun:
+                yield fields
+            fields, begun = {}, False
+            continue
+        begun = True
+        name, colon, value = line.partition(":")
+        if colon and line[0] not in " \t" and (key := name.strip().lower()) in _KEPT:
+            fields.setdefault(key, value.strip())
+    if begun:
+        yield fields
+
+
+def _stanza(fields: dict[str, str]) -> Stanza | None:
+    name, version = fields.get("package", ""), fields.get("version", "")
+    if not (_NAME.fullmatch(name) and acceptable(name, LONGEST_NAME) and acceptable(version, LONGEST_VERSION)):
+        return None
+    source = _SOURCE.fullmatch(fields.get("source", ""))
+    source_name = source[1] if source else name
+    source_version = source[2] if source and source[2] else version
+    if not (acceptable(source_name, LONGEST_NAME) and acceptable(source_version, LONGEST_VERSION)):
+        return None
+    architecture = fields.get("architecture", "")
+    return Stanza(name, version, source_name, source_version, architecture if acceptable(architecture, 32) else "")
+
+
+def _shortened(problems: list[str], most: int = 5) -> list[str]:
+    if len(problems) <= most:
+        return problems
+    return [*problems[:most], f"and {len(problems) - most} more problems"]
