@@ -61,7 +61,12 @@ def new_root(
 
 def sign_root(root: Root, signers: Sequence[Signer]) -> Signed[Root]:
     """The file of this root."""
-    document: dict[str, JSON] = {
+    return parse_root(sign(root_document(root), signers))
+
+
+def root_document(root: Root) -> dict[str, JSON]:
+    """The `signed` object."""
+    return {
         "_type": "Root",
         "consistent_snapshot": False,
         "expires": format_expires(root.expires),
@@ -69,7 +74,6 @@ def sign_root(root: Root, signers: Sequence[Signer]) -> Signed[Root]:
         "roles": {str(role): keys.document() for role, keys in root.roles.items()},
         "version": root.version,
     }
-    return parse_root(sign(document, signers))
 
 
 def rotated(
@@ -91,7 +95,12 @@ def rotated(
 
 def sign_targets(role: RoleName, body: Targets, signers: Sequence[Signer]) -> Signed[Targets]:
     """The file of targets or of a delegation."""
-    document: dict[str, JSON] = {
+    return parse_targets(sign(targets_document(body), signers), role)
+
+
+def targets_document(body: Targets) -> dict[str, JSON]:
+    """The `signed` object."""
+    return {
         "_type": "Targets",
         "delegations": {
             "keys": _keys(body.keys.values()),
@@ -101,7 +110,6 @@ def sign_targets(role: RoleName, body: Targets, signers: Sequence[Signer]) -> Si
         "targets": {name: meta.document() for name, meta in body.targets.items()},
         "version": body.version,
     }
-    return parse_targets(sign(document, signers), role)
 
 
 def empty_targets(now: datetime, *, version: int = 1) -> Targets:
@@ -144,27 +152,36 @@ def new_snapshot(
     files: Mapping[RoleName, bytes], version: int, signers: Sequence[Signer], now: datetime
 ) -> Signed[Snapshot]:
     """A snapshot of the root, targets and delegation files given; others among them are left out."""
-    listed = {role: raw for role, raw in files.items() if role == ROOT or role.has_targets}
-    document: dict[str, JSON] = {
+    meta = {role: FileMeta.of(raw) for role, raw in files.items() if role == ROOT or role.has_targets}
+    return parse_snapshot(sign(snapshot_document(Snapshot(version, now + SNAPSHOT_LIFETIME, meta)), signers))
+
+
+def snapshot_document(body: Snapshot) -> dict[str, JSON]:
+    """The `signed` object."""
+    return {
         "_type": "Snapshot",
-        "expires": format_expires(now + SNAPSHOT_LIFETIME),
-        "meta": {str(role): FileMeta.of(raw).document() for role, raw in listed.items()},
-        "version": version,
+        "expires": format_expires(body.expires),
+        "meta": {str(role): meta.document() for role, meta in body.meta.items()},
+        "version": body.version,
     }
-    return parse_snapshot(sign(document, signers))
 
 
 def new_timestamp(
     snapshot: bytes, version: int, signers: Sequence[Signer], now: datetime, lifetime: timedelta = TIMESTAMP_LIFETIME
 ) -> Signed[Timestamp]:
     """A timestamp over this snapshot file."""
-    document: dict[str, JSON] = {
+    body = Timestamp(version, now + lifetime, FileMeta.of(snapshot))
+    return parse_timestamp(sign(timestamp_document(body), signers))
+
+
+def timestamp_document(body: Timestamp) -> dict[str, JSON]:
+    """The `signed` object."""
+    return {
         "_type": "Timestamp",
-        "expires": format_expires(now + lifetime),
-        "meta": {str(SNAPSHOT): FileMeta.of(snapshot).document()},
-        "version": version,
+        "expires": format_expires(body.expires),
+        "meta": {str(SNAPSHOT): body.snapshot.document()},
+        "version": body.version,
     }
-    return parse_timestamp(sign(document, signers))
 
 
 def top_keys(

@@ -133,6 +133,10 @@ class TrustService:
         point("trust.commit.stored")
         return admitted.repository
 
+    def lock(self, tx: Connection, gun: Gun) -> None:
+        """Keep others from changing this GUN until the caller's transaction ends."""
+        self._store.lock(tx, gun)
+
     def current(self, gun: Gun, role: RoleName) -> StoredFile:
         """The current file; timestamp and snapshot are renewed first when that is due. Raises MetadataUnknown."""
         with self._store.read() as tx:

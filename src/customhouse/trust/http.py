@@ -1,0 +1,322 @@
+"""The Notary v1 door: `/v2/<gun>/_trust/...`, `/v2/_trust/changefeed`, `/_notary_server/health`.
+
+1. Every request but health is authorised for the GUN's repository (its path without the host) and an action.
+2. One table says which class of error is which status and code. A refusal of an update is 400 with the one form of
+   detail that docker and notary print; the whole body stays under 1 KiB, which is all they read.
+3. Nobody writes to an official or quarantined repository here, and the answer says where to push instead.
+4. Answers are never for shared caches: staging is private, and a stale timestamp would delay a withdrawal.
+Notary v1 wire: HTTP API, errors, changefeed.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import format_datetime
+from typing import Protocol
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import URLPath
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.types import Receive, Scope, Send
+
+from customhouse.accounts.access import why_not_writable
+from customhouse.accounts.authorizer import NotWritable, TokenRequired
+from customhouse.errors import (
+    Conflict,
+    CustomhouseError,
+    Denied,
+    Invalid,
+    NotFound,
+    StorageFull,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from customhouse.trust.multipart import MalformedUpload, NoFilename, UploadParser
+from customhouse.trust.names import Gun, InvalidGun, InvalidRole, RoleName
+from customhouse.trust.service import MetadataUnknown, TrustService
+from customhouse.trust.store import Change, StoredFile
+from customhouse.trust.update import UpdateRefused, VersionConflict
+
+log = logging.getLogger(__name__)
+
+CATALOG = "catalog"  # the name under which the changefeed of all repositories is authorised, with `*`
+MAXIMUM_MESSAGE = 640
+MAXIMUM_RECORDS = 1000
+DEFAULT_RECORDS = 100
+
+
+class Bearer(Protocol):
+    """Whoever was authorised."""
+
+    @property
+    def subject(self) -> str:
+        """A name, empty for anonymous."""
+
+
+class Authorizer(Protocol):
+    """Says whether a request may do something, or raises Unauthenticated or Denied."""
+
+    def authorize(self, authorization: str | None, repository: str, action: str) -> Bearer:
+        """`repository` without the host; `action` is pull, push or `*`."""
+
+
+class InvalidParameters(Invalid):
+    """A query that cannot be answered."""
+
+
+class UnknownPath(NotFound):
+    """Nothing is served there."""
+
+
+# class -> (status, code, message); the nearest class of an error's ancestry counts
+ERRORS: Mapping[type[CustomhouseError], tuple[int, str, str]] = {
+    VersionConflict: (400, "VERSION", "A newer version of metadata is already available."),
+    UpdateRefused: (400, "INVALID_UPDATE", "Update sent by the client is invalid."),
+    MalformedUpload: (400, "MALFORMED_UPLOAD", "The body of your request is malformed."),
+    NoFilename: (400, "NO_FILENAME", "No file/role name provided."),
+    InvalidRole: (400, "INVALID_ROLE", "The role you are attempting to operate on is invalid."),
+    InvalidGun: (400, "INVALID_GUN", "The server does not support actions on images of this name."),
+    InvalidParameters: (400, "INVALID_PARAMETERS", "The parameters provided are not valid."),
+    MetadataUnknown: (404, "METADATA_NOT_FOUND", "You have requested metadata that does not exist."),
+    NotFound: (404, "METADATA_NOT_FOUND", "You have requested metadata that does not exist."),
+    NotWritable: (400, "INVALID_UPDATE", "Update sent by the client is invalid."),
+    TokenRequired: (401, "UNAUTHORIZED", "authentication required"),
+    Unauthenticated: (401, "UNAUTHORIZED", "authentication required"),
+    Denied: (403, "DENIED", "requested access to the resource is denied"),
+    TooLarge: (400, "INVALID_UPDATE", "Update sent by the client is invalid."),
+    Invalid: (400, "INVALID_UPDATE", "Update sent by the client is invalid."),
+    Conflict: (400, "INVALID_UPDATE", "Update sent by the client is invalid."),
+    StorageFull: (507, "UPDATING", "An error has occurred while updating the TUF repository."),
+    Unavailable: (503, "UPDATING", "An error has occurred while updating the TUF repository."),
+    CustomhouseError: (500, "UNKNOWN", "unknown error"),
+}
+
+_GUN_PATH = re.compile(r"/v2/(?P<gun>[^*]+)/_trust/(?P<rest>tuf/.*|changefeed)")
+_ALL_CHANGES = "/v2/_trust/changefeed"
+_HEALTH = "/_notary_server/health"
+_KEY = re.compile(r"(snapshot|timestamp)\.key")
+_BY_HASH = re.compile(r"(?P<role>[^.]+)\.(?P<hash>[0-9a-fA-F]{64}|[0-9a-fA-F]{96}|[0-9a-fA-F]{128})\.json")
+_BY_VERSION = re.compile(r"(?P<version>[1-9][0-9]{0,9})\.(?P<role>[^.]+)\.json")
+_CURRENT = re.compile(r"(?P<role>[^.]+)\.json")
+_METHODS = ("GET", "POST", "PUT", "HEAD", "DELETE")
+
+
+def owns(path: str) -> bool:
+    """Is this path one of the trust door? To be asked before the registry's routes."""
+    return path in (_ALL_CHANGES, _HEALTH) or _GUN_PATH.fullmatch(path) is not None
+
+
+def routes(service: TrustService, authorizer: Authorizer, host: str) -> list[BaseRoute]:
+    """Routes for the app, to stand before the registry's. `host` is the hub's public host[:port]."""
+    return [TrustRoute(TrustDoor(service, authorizer, host))]
+
+
+class TrustDoor:
+    """The trust server as an ASGI application."""
+
+    def __init__(self, service: TrustService, authorizer: Authorizer, host: str) -> None:
+        self._service = service
+        self._authorizer = authorizer
+        self._host = host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return
+        except CustomhouseError as error:
+            response = _refusal(error)
+        except Exception:
+            log.exception("a trust request failed")
+            response = _refusal(CustomhouseError("the trust server failed"))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path, method = request.url.path, request.method
+        if method not in _METHODS:
+            return Response(status_code=405)
+        if path == _HEALTH:
+            return await run_in_threadpool(self._health)
+        if path == _ALL_CHANGES and method == "GET":
+            return await run_in_threadpool(self._changes, request, None)
+        found = _GUN_PATH.fullmatch(path)
+        if found is None:
+            raise UnknownPath("nothing is served there")
+        rest = found["rest"]
+        if rest == "tuf/" and method == "POST":
+            gun = self._writable(found["gun"])
+            actor = await run_in_threadpool(self._authorize, request, gun, "push")
+            return await self._publish(request, gun, actor)
+        return await run_in_threadpool(self._rest, request, found["gun"], rest)
+
+    def _rest(self, request: Request, name: str, rest: str) -> Response:
+        method = request.method
+        if rest == "changefeed" and method == "GET":
+            return self._changes(request, self._readable(name))
+        target = rest.removeprefix("tuf/")
+        if target == "" and method == "DELETE":
+            gun = self._writable(name)
+            self._service.delete(gun, self._authorize(request, gun, "*"))
+            return Response(status_code=200)
+        key = _KEY.fullmatch(target)
+        if key and method in ("GET", "POST"):
+            return self._key(request, self._writable(name), RoleName(key[1]), rotate=method == "POST")
+        if method == "GET":
+            return self._metadata(request, self._readable(name), target)
+        raise UnknownPath("nothing is served there")
+
+    async def _publish(self, request: Request, gun: Gun, actor: str) -> Response:
+        parser = UploadParser(request.headers.get("content-type", ""))
+        async for chunk in request.stream():
+            parser.feed(chunk)
+        files = parser.files()
+        await run_in_threadpool(self._service.publish, gun, files, actor)
+        return Response(status_code=200)
+
+    def _key(self, request: Request, gun: Gun, role: RoleName, *, rotate: bool) -> Response:
+        actor = self._authorize(request, gun, "*" if rotate else "push")
+        public = self._service.key(gun, role, actor, rotate=rotate)
+        return _json(public.document(), {"Cache-Control": "no-store"})
+
+    def _metadata(self, request: Request, gun: Gun, target: str) -> Response:
+        self._authorize(request, gun, "pull")
+        if found := _BY_HASH.fullmatch(target):
+            return _file(self._service.by_hash(gun, _role(found["role"]), found["hash"]), immutable=True)
+        if found := _BY_VERSION.fullmatch(target):
+            version = int(found["version"])
+            if version >= 2**31:
+                raise MetadataUnknown(gun, target)
+            return _file(self._service.by_version(gun, _role(found["role"]), version))
+        if found := _CURRENT.fullmatch(target):
+            return _file(self._service.current(gun, _role(found["role"])))
+        raise UnknownPath("nothing is served there")
+
+    def _changes(self, request: Request, gun: Gun | None) -> Response:
+        if gun is None:
+            self._authorizer.authorize(request.headers.get("authorization"), CATALOG, "*")
+        else:
+            self._authorize(request, gun, "pull")
+        records = _integer(request, "records", required=True) or DEFAULT_RECORDS
+        after = _integer(request, "change_id")
+        if records < 0 and not after:
+            after = None
+        records = max(-MAXIMUM_RECORDS, min(records, MAXIMUM_RECORDS))
+        if after is not None and after < 0:  # the newest page
+            records, after = -abs(records), None
+        changes = self._service.changefeed(gun, after, records)
+        body = {"count": len(changes), "records": [_change(change) for change in changes] or None}
+        return _json(body, {"Cache-Control": "no-store"})
+
+    def _health(self) -> Response:
+        try:
+            self._service.changefeed(None, None, 1)
+        except CustomhouseError as error:
+            return _json({"database": error.message}, status=503)
+        return _json({})
+
+    def _authorize(self, request: Request, gun: Gun, action: str) -> str:
+        bearer = self._authorizer.authorize(request.headers.get("authorization"), gun.repository, action)
+        return bearer.subject or "anonymous"
+
+    def _readable(self, name: str) -> Gun:
+        try:
+            return Gun.parse(name, self._host)
+        except InvalidGun as error:
+            raise UnknownPath(error.message) from None
+
+    def _writable(self, name: str) -> Gun:
+        gun = Gun.parse(name, self._host)
+        why = why_not_writable(gun.repository)
+        if why:
+            raise NotWritable(gun.repository, why)
+        return gun
+
+
+class TrustRoute(BaseRoute):
+    """Sends the paths of the trust door to it, whatever slashes a repository's name holds."""
+
+    def __init__(self, door: TrustDoor) -> None:
+        self.door = door
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Only by path: the door answers wrong methods in its own dialect."""
+        mine = scope["type"] == "http" and owns(scope["path"])
+        return (Match.FULL if mine else Match.NONE), {}
+
+    def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
+        """These routes have no names."""
+        raise NoMatchFound(name, dict(path_params))
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        await self.door(scope, receive, send)
+
+
+def _role(text: str) -> RoleName:
+    try:
+        return RoleName.parse(text)
+    except InvalidRole as error:
+        raise UnknownPath(error.message) from None
+
+
+def _integer(request: Request, name: str, *, required: bool = False) -> int | None:
+    text = request.query_params.get(name, "")
+    if not text and not required:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise InvalidParameters(f"{name} should be a whole number", hint=f"Ask with ?{name}=100.")
+    return int(text)
+
+
+def _change(change: Change) -> dict[str, object]:
+    return {
+        "ID": str(change.id),
+        "CreatedAt": change.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "GUN": change.gun,
+        "Version": change.version,
+        "SHA256": change.sha256,
+        "Category": change.category,
+    }
+
+
+def _file(file: StoredFile, *, immutable: bool = False) -> Response:
+    caching = "private, max-age=2592000, immutable" if immutable else "no-cache, no-store"
+    headers = {"Cache-Control": caching, "Last-Modified": format_datetime(file.created.astimezone(UTC), usegmt=True)}
+    return Response(file.content, media_type="application/json", headers=headers)
+
+
+def _json(body: object, headers: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
+    content = json.dumps(body, separators=(",", ":")) + "\n"
+    return Response(content, status, headers=dict(headers or {}), media_type="application/json; charset=utf-8")
+
+
+def _refusal(error: CustomhouseError) -> Response:
+    status, code, message = next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
+    entry: dict[str, object] = {"code": code, "message": message}
+    if status == 400:
+        entry["detail"] = _detail(error)
+    headers = {}
+    challenge = getattr(error, "challenge", None)
+    if status == 401 and challenge is not None:
+        headers["WWW-Authenticate"] = str(challenge)
+    return _json({"errors": [entry]}, headers, status=status)
+
+
+def _detail(error: CustomhouseError) -> dict[str, object]:
+    """The one form that clients print, short enough that they read it whole."""
+    text = " ".join(part for part in (error.message, error.hint) if part)
+    text = re.sub(r"[^ -~]", "?", text).replace('"', "'").replace("\\", "/")  # no escapes: the length is the length
+    if len(text) > MAXIMUM_MESSAGE:
+        text = text[: MAXIMUM_MESSAGE - 3] + "..."
+    inner: dict[str, object] = {"Msg": text}
+    if isinstance(error, UpdateRefused):
+        if error.missing:
+            inner["Missing"] = error.missing
+        return {"Name": error.kind, "Error": inner}
+    return {"Name": "ErrValidation", "Error": inner}
