@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
+from joserfc.jws import JWSRegistry
 
 from customhouse.errors import Invalid, Unauthenticated
 
@@ -31,14 +32,21 @@ LIFETIME = timedelta(seconds=300)
 # What clients are told: they compare it with their own clock, and a push must not run into the last second.
 TOLD_LIFETIME = timedelta(seconds=240)
 CLOCK_SKEW = timedelta(seconds=60)
-MOST_SCOPES = 64
+MOST_SCOPES = 32
 LONGEST_SCOPE = 1024
-LONGEST_TOKEN = 16 * 1024
+LONGEST_TOKEN = 32 * 1024  # 32 scopes of the longest names and a chain of certificates fit
 SECRET_PREFIX = "ch_"
 _SECRET = re.compile(r"ch_[A-Za-z0-9_-]{43}")
 _TYPE = re.compile(r"([a-z0-9]{1,40})(?:\(([a-z0-9]{1,40})\))?")
 _NAME = re.compile(r"[A-Za-z0-9._\-:/\[\]]{1,512}")
 _ACTION = re.compile(r"[a-z]{1,40}|\*")
+
+
+class _Registry(JWSRegistry):
+    max_header_length = 16 * 1024  # room for x5c
+
+
+_ES256 = _Registry(algorithms=["ES256"])
 
 
 class InvalidScope(Invalid):
@@ -188,14 +196,14 @@ class TokenSigner:
                 for name, actions in sorted(given.items())
             ],
         }
-        return Issued(jwt.encode(header, claims, self.key.key, algorithms=["ES256"]), moment, given)
+        return Issued(jwt.encode(header, claims, self.key.key, registry=_ES256), moment, given)
 
     def verify(self, token: str, now: datetime) -> Claims:
         """Raises TokenRejected. No leeway at the end of a token's life, one minute at its beginning."""
         if len(token) > LONGEST_TOKEN:
             raise TokenRejected("the bearer token is longer than any this hub issues")
         try:
-            claims = jwt.decode(token, self.key.key, algorithms=["ES256"]).claims
+            claims = jwt.decode(token, self.key.key, registry=_ES256).claims
         except (JoseError, ValueError, TypeError, RecursionError):
             raise TokenRejected("the bearer token was not issued by this hub") from None
         if claims.get("iss") != self.issuer or claims.get("aud") != self.service:
