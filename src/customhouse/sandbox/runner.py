@@ -18,6 +18,7 @@ import msgspec
 
 from customhouse.errors import Invalid
 from customhouse.oci.digest import Digest
+from customhouse.oci.image import Image
 
 Rung = Literal["read_only", "tmpfs", "writable", "capabilities"]
 RUNGS: tuple[Rung, ...] = ("read_only", "tmpfs", "writable", "capabilities")
@@ -31,13 +32,14 @@ class InvalidProfile(Invalid):
 
 @dataclass(frozen=True)
 class ImageLayer:
-    """One layer as the manifest names it (`digest`) and as it is when decompressed (`diff_id`, `size`).
+    """One layer as the manifest names it (`digest`, `stored_size`) and decompressed (`diff_id`, `size`).
 
     `size` is the number of bytes decompressed, where an earlier pass has counted them; without it
     the layer is read twice, because a tar names each size before the bytes.
     """
 
     digest: Digest
+    stored_size: int
     diff_id: Digest
     size: int | None = None
 
@@ -54,6 +56,20 @@ class ImageSource:
     config: bytes
     layers: tuple[ImageLayer, ...]
     content: Callable[[Digest], BinaryIO]
+
+    @classmethod
+    def of(cls, submission: str, image: Image, content: Callable[[Digest], BinaryIO]) -> Self:
+        """From an examined image. Raises Invalid when its config and manifest disagree about the layers."""
+        if len(image.layers) != len(image.config.diff_ids):
+            raise Invalid(
+                f"the config names {len(image.config.diff_ids)} layers, the manifest {len(image.layers)}",
+                hint="Build the image again with a current tool and push it.",
+            )
+        layers = tuple(
+            ImageLayer(scan.digest, scan.descriptor.size, diff_id, scan.size if scan.complete else None)
+            for scan, diff_id in zip(image.layers, image.config.diff_ids, strict=True)
+        )
+        return cls(submission, image.config_raw, layers, content)
 
 
 @dataclass(frozen=True)
@@ -84,8 +100,16 @@ class RunProfile:
                 raise InvalidProfile(f"run profile: {field.name} must be more than 0, not {value}")
         if not self.rungs or list(self.rungs) != [rung for rung in RUNGS if rung in self.rungs]:
             raise InvalidProfile(f"run profile: rungs must be some of {', '.join(RUNGS)}, in this order")
+        if self.budget_seconds < self.stay_up_seconds + self.start_allowance_seconds:
+            raise InvalidProfile("run profile: budget_seconds must hold stay_up_seconds and start_allowance_seconds")
         if self.memory_mib < 6:
             raise InvalidProfile("run profile: memory_mib must be 6 or more, engines refuse less")
+
+    def to_json(self) -> dict[str, Any]:
+        """The parameters by name, as `parse` takes them."""
+        parameters = msgspec.to_builtins(self)
+        assert isinstance(parameters, dict)
+        return parameters
 
     @classmethod
     def parse(cls, parameters: Mapping[str, Any]) -> Self:
@@ -127,8 +151,8 @@ class MutationRecord:
     """The service was stopped (SIGSTOP) and must turn unhealthy, then continued and must turn healthy.
 
     `reach` is "all" when every process of the container was stopped, "first" when only PID 1 was.
-    `conclusive` is false when nothing follows from a health that did not flip: time ran out, or
-    only one of several processes was stopped.
+    `conclusive` is false when nothing follows from a health that did not flip, because only one of
+    several processes could be stopped; `cut_short` is true when the budget was over before an answer.
     """
 
     reach: Literal["all", "first"]
@@ -138,6 +162,7 @@ class MutationRecord:
     recovered: bool = False
     recovery_seconds: float = 0.0
     conclusive: bool = True
+    cut_short: bool = False
     trouble: str = ""
 
 
@@ -146,7 +171,8 @@ class HealthRecord:
     """What became of the declared health-check. None in a record when none is declared.
 
     `allowed_seconds` is what the image was given to become healthy, `declared_seconds` the longest
-    its own declaration would take. `cut_short` means that our time ran out first: nothing is known.
+    its own declaration would take. `cut_short`: healthy was reached, and the budget was over before
+    the health had been seen to hold.
     """
 
     test: tuple[str, ...]
@@ -174,7 +200,10 @@ class StopRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All that was learnt from running one platform's image. `reason` says why, unless it ran."""
+    """All that was learnt from running one platform's image. `reason` is empty when it ran and served.
+
+    `rung` is the strictest one on which it ran; `log_tail` is that of the last container.
+    """
 
     outcome: Literal["ran", "failed", "unavailable"]
     reason: str = ""

@@ -1,0 +1,66 @@
+"""How a container is locked in: the same walls for every image, and the rungs that let a needy one have more.
+
+1. Always: no network, no new privileges, all capabilities dropped, limits on memory (swap included), cpu, processes,
+   open files, file size and log, private ipc, the engine's default seccomp filter (nothing here names another).
+2. Never: a mount from the host, a socket, a device, another's namespace, `privileged`.
+3. The ladder gives one thing more on each rung: read-only root, + tmpfs, then a writable root, then the few
+   capabilities that old servers use to drop to their own user. The rung reached is part of the record.
+4. The search: the strictest rung first; if that fails the widest one says whether the walls are to blame at all; if
+   they are, the rungs between are tried upwards. An image that is simply broken costs two starts.
+
+Pure: a profile in, parameters for `docker.APIClient.create_host_config` out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from customhouse.sandbox.runner import MIB, Attempt, Rung, RunProfile
+
+TMPFS = ("/tmp", "/run", "/var/tmp")
+OLD_SERVERS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
+
+
+def walls(profile: RunProfile, rung: Rung) -> dict[str, Any]:
+    """Parameters of the host config for one rung."""
+    memory = profile.memory_mib * MIB
+    return {
+        "network_mode": "none",
+        "privileged": False,
+        "read_only": rung in ("read_only", "tmpfs"),
+        "cap_drop": ["ALL"],
+        "cap_add": list(OLD_SERVERS) if rung == "capabilities" else [],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": profile.pids,
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "nano_cpus": int(profile.cpus * 1_000_000_000),
+        "tmpfs": _tmpfs(profile) if rung == "tmpfs" else {},
+        "ipc_mode": "private",
+        "restart_policy": {"Name": "no"},
+    }
+
+
+def limits(profile: RunProfile) -> dict[str, int]:
+    """Names and values for ulimits, soft and hard alike; file sizes in bytes."""
+    return {"nofile": profile.open_files, "fsize": profile.file_mib * MIB, "core": 0}
+
+
+def _tmpfs(profile: RunProfile) -> dict[str, str]:
+    return {path: f"rw,noexec,nosuid,nodev,size={profile.tmpfs_mib}m" for path in TMPFS}
+
+
+def next_rung(rungs: Sequence[Rung], attempts: Sequence[Attempt]) -> tuple[Rung, bool] | None:
+    """The rung to try after these attempts, and whether a success there is the answer. None: there is nothing to try.
+
+    `attempts` are failures, except the second, which only asked whether the widest rung would do.
+    """
+    tried = len(attempts)
+    if tried == 0:
+        return rungs[0], True
+    if len(rungs) == tried == 1:
+        return None
+    if tried == 1:
+        return rungs[-1], len(rungs) == 2
+    if attempts[1].trouble or tried > len(rungs):
+        return None
+    return rungs[tried - 1], True

@@ -1,0 +1,244 @@
+"""One container's life under examination: start, stay up, become healthy, hold, be stopped and continued, end.
+
+1. The order of certification: each part only when the one before it went well.
+2. What to conclude from a look is said by health.py; this file looks, waits, and writes the record down.
+3. The run's deadline ends every wait; what it cut short is recorded as such.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from customhouse.oci.config import ImageConfig
+from customhouse.sandbox import health
+from customhouse.sandbox.engine import Engine, EngineFault, ImageRefused, Marks
+from customhouse.sandbox.health import Decision, Sight, Timing
+from customhouse.sandbox.processes import signal_family
+from customhouse.sandbox.runner import (
+    Attempt,
+    HealthRecord,
+    MutationRecord,
+    ProbeResult,
+    Rung,
+    RunProfile,
+    StopRecord,
+)
+
+LOOK_SECONDS = 0.1
+
+
+class OutOfTime(Exception):
+    """The deadline of the whole run came before an answer."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When the whole run must be over, on the monotonic clock."""
+
+    at: float
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def left(self) -> float:
+        return self.at - self.clock()
+
+
+@dataclass
+class Trial:
+    """One attempt. `attempt`, `health` and `stop` are its answers after `run`."""
+
+    engine: Engine
+    marks: Marks
+    number: int
+    rung: Rung
+    config: ImageConfig
+    profile: RunProfile
+    deadline: Deadline
+    patient: bool = False
+    stayed_up: bool = False
+    health: HealthRecord | None = None
+    stop: StopRecord | None = None
+    log_tail: str = ""
+    timing: Timing | None = None
+    declared: Timing | None = None
+    _probes: tuple[ProbeResult, ...] = ()
+    _container: str = ""
+    _started: float = 0.0
+    _last: Sight = field(default_factory=lambda: Sight(running=False, exit_code=0))
+
+    def __post_init__(self) -> None:
+        check = self.config.healthcheck
+        if check is not None and check.declared:
+            self.declared = Timing.declared(check)
+            self.timing = self.declared.shortened(self.profile, patient=self.patient)
+
+    @property
+    def deserves_patience(self) -> bool:
+        """Should the same be tried with the declared probe timeout?"""
+        return (
+            self.declared is not None
+            and self.timing is not None
+            and health.deserves_patience(self._probes, self.declared, self.timing)
+        )
+
+    def run(self, *, prove: bool) -> Attempt:
+        """Start, and see it up and healthy; with `prove` go on to the proof and the stop.
+
+        Raises EngineFault, and OutOfTime when the deadline came before the container was up and healthy.
+        """
+        began = self.deadline.clock()
+        trouble = ""
+        try:
+            self._container = self.engine.create(self.marks, self.number, self.rung, self.profile, self.timing)
+            self._started = self.deadline.clock()
+            self.engine.start(self._container)
+        except ImageRefused as error:
+            trouble = f"the container did not start: {error}"
+        if not trouble:
+            trouble = self._up() or self._healthy()
+            if not trouble and prove:
+                self._prove()
+                self._stop()
+        if self._container:
+            self.log_tail = self.engine.log_tail(self._container)
+            self._last = self.engine.look(self._container)
+        return Attempt(
+            rung=self.rung,
+            trouble=trouble,
+            seconds=round(self.deadline.clock() - began, 1),
+            exit_code=None if self._last.running or not self._container else self._last.exit_code,
+            oom_killed=self._last.oom_killed,
+            engine_error=self._last.error,
+            log_tail=self.log_tail if trouble else "",
+        )
+
+    def _wait(self, since: float, question: Callable[[Sight, float], Decision]) -> tuple[str, float]:
+        """Ask at every look until there is an answer: (trouble, seconds). Raises OutOfTime."""
+        while True:
+            self._last = self.engine.look(self._container)
+            self._probes = health.collect(self._probes, self._last.probes)
+            elapsed = self.deadline.clock() - since
+            decision = question(self._last, elapsed)
+            if decision.done:
+                return decision.trouble, round(elapsed, 2)
+            if self.deadline.left <= 0:
+                raise OutOfTime
+            self.deadline.sleep(LOOK_SECONDS)
+
+    def _up(self) -> str:
+        trouble, _ = self._wait(self._started, lambda sight, at: health.staying_up(sight, at, self.profile))
+        self.stayed_up = not trouble
+        return trouble
+
+    def _healthy(self) -> str:
+        if self.declared is None or self.config.healthcheck is None:
+            return ""
+        declared = self.declared
+        record = HealthRecord(
+            test=self.config.healthcheck.test,
+            allowed_seconds=round(declared.allowed(self.profile), 1),
+            declared_seconds=round(declared.verdict_bound, 1),
+            reached=False,
+            seconds=0.0,
+        )
+        trouble, seconds = self._wait(
+            self._started,
+            lambda sight, at: health.becoming_healthy(sight, self._probes, at, declared, self.profile),
+        )
+        self.health = replace(record, reached=not trouble, seconds=seconds, trouble=trouble, probes=self._probes)
+        return trouble
+
+    def _prove(self) -> None:
+        """Hold, then mutate. Their answers go to the health record; they are no reason to try another rung."""
+        if self.health is None or self.timing is None:
+            return
+        timing = self.timing
+        try:
+            trouble, _ = self._wait(
+                self.deadline.clock(),
+                lambda sight, elapsed: health.holding(sight, self._since_success(), elapsed, timing, self.profile),
+            )
+            self.health = replace(self.health, held=not trouble, trouble=trouble, probes=self._probes)
+            if not trouble:
+                self.health = replace(self.health, mutation=self._mutate(timing), probes=self._probes)
+        except OutOfTime:
+            trouble = "the run's time was over before the health-check had been seen to hold"
+            self.health = replace(self.health, cut_short=True, trouble=trouble, probes=self._probes)
+
+    def _since_success(self) -> tuple[ProbeResult, ...]:
+        first = next((n for n, probe in enumerate(self._probes) if probe.exit_code == 0), len(self._probes))
+        return self._probes[first:]
+
+    def _mutate(self, timing: Timing) -> MutationRecord:
+        processes = self._count()
+        reached = self._signal_all(signal.SIGSTOP)
+        if reached is None:
+            with suppress(ImageRefused):  # it has just ended; the next look says so
+                self.engine.signal(self._container, "SIGSTOP")
+        record = MutationRecord(
+            reach="first" if reached is None else "all",
+            processes=processes if reached is None else reached,
+            unhealthy=False,
+            unhealthy_seconds=0.0,
+            conclusive=reached is not None or processes == 1,
+        )
+        try:
+            try:
+                trouble, seconds = self._wait(
+                    self.deadline.clock(),
+                    lambda sight, elapsed: health.turning_unhealthy(sight, elapsed, timing, self.profile),
+                )
+            finally:
+                self._continue()
+            record = replace(record, unhealthy=not trouble, unhealthy_seconds=seconds, trouble=trouble)
+            if trouble:
+                return record
+            trouble, seconds = self._wait(
+                self.deadline.clock(),
+                lambda sight, elapsed: health.recovering(sight, elapsed, timing, self.profile),
+            )
+            return replace(record, recovered=not trouble, recovery_seconds=seconds, trouble=trouble, conclusive=True)
+        except OutOfTime:
+            return replace(record, cut_short=True, trouble="the run's time was over during the proof")
+
+    def _count(self) -> int:
+        try:
+            return len(self.engine.processes(self._container))
+        except (ImageRefused, EngineFault):
+            return 0  # an engine without `ps`: nobody can say how many there are
+
+    def _signal_all(self, number: signal.Signals) -> int | None:
+        if not self.engine.local or os.geteuid() != 0 or not self._last.pid:
+            return None
+        try:
+            return signal_family(
+                self._container, self._last.pid, lambda: self.engine.processes(self._container), number
+            )
+        except (ImageRefused, EngineFault):
+            return None
+
+    def _continue(self) -> None:
+        """SIGCONT on every way there is: a stopped process must not be left behind."""
+        self._signal_all(signal.SIGCONT)
+        with suppress(ImageRefused):
+            self.engine.signal(self._container, "SIGCONT")
+
+    def _stop(self) -> None:
+        """The way out. Only a container that still runs can show it."""
+        if not self.engine.look(self._container).running:
+            return
+        began = self.deadline.clock()
+        self.engine.stop(self._container, self.profile.stop_grace_seconds)
+        seconds = self.deadline.clock() - began
+        sight = self.engine.look(self._container)
+        self.stop = StopRecord(
+            signal=self.config.stop_signal or "SIGTERM",
+            grace_seconds=self.profile.stop_grace_seconds,
+            seconds=round(seconds, 2),
+            exit_code=sight.exit_code,
+            oom_killed=sight.oom_killed,
+        )
