@@ -1,0 +1,56 @@
+"""Debian's docker-registry and notary-server on free loopback ports, each stopped by the process id we started."""
+
+import json
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from tests.peers.certificates import LoopbackCertificate
+from tests.peers.postgresql import free_port
+
+
+class Peer:
+    """One running server; `host` is `localhost:PORT`."""
+
+    def __init__(self, command: list[str], port: int, log: Path) -> None:
+        self.port, self.host, self.log = port, f"localhost:{port}", log
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, cwd=log.parent)
+        deadline = time.monotonic() + 20
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            assert self._process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=20)
+
+
+def docker_registry(folder: Path, extra: str = "") -> Peer:
+    """Plain HTTP, files in the folder; `extra` is more YAML of its configuration."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "registry.yml"
+    configuration.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {folder / 'content'}}}\n"
+        f"  delete: {{enabled: true}}\nhttp:\n  addr: 127.0.0.1:{port}\n{extra}"
+    )
+    return Peer(["docker-registry", "serve", str(configuration)], port, folder / "registry.log")
+
+
+def notary_server(folder: Path, tls: LoopbackCertificate) -> Peer:
+    """TLS, metadata and keys in memory, no authentication."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "notary.json"
+    configuration.write_text(json.dumps({
+        "server": {"http_addr": f"127.0.0.1:{port}", "tls_cert_file": str(tls.certificate),
+                   "tls_key_file": str(tls.key)},
+        "trust_service": {"type": "local", "hostname": "", "port": "", "key_algorithm": "ecdsa"},
+        "storage": {"backend": "memory"}, "logging": {"level": "error"},
+    }))
+    return Peer(["notary-server", "-config", str(configuration)], port, folder / "notary.log")
