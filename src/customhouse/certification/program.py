@@ -128,7 +128,7 @@ def _script_obstacle(path: str, entry: FileEntry, config: ImageConfig, fs: Files
         below = obstacle(program, config, fs) if program else None
     if below is None or below.kind == "unknown":
         return below
-    return Obstacle("interpreter", path, f"{path} needs {words[-1] if below.path == words[-1] else words[0]}: {below.message}")
+    return Obstacle("interpreter", path, f"{path} starts with #!{line[:80]}, but {below.message}")
 
 
 def read_elf(head: bytes) -> Elf | None:
@@ -139,13 +139,11 @@ def read_elf(head: bytes) -> Elf | None:
     order = "<" if little else ">"
     try:
         machine = struct.unpack_from(order + "H", head, 18)[0]
-        if wide:
-            table, width, count = *struct.unpack_from(order + "Q", head, 32), *struct.unpack_from(order + "HH", head, 54)
-        else:
-            table, width, count = *struct.unpack_from(order + "I", head, 28), *struct.unpack_from(order + "HH", head, 42)
+        start = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)[0]
+        width, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
     except struct.error:
         return None
-    return Elf(machine, wide, little, _loader(head, order, wide, (table, width, count)))
+    return Elf(machine, wide, little, _loader(head, order, wide, (start, width, count)))
 
 
 def _loader(head: bytes, order: str, wide: bool, table: tuple[int, int, int]) -> str | None:
@@ -156,11 +154,9 @@ def _loader(head: bytes, order: str, wide: bool, table: tuple[int, int, int]) ->
             kind = struct.unpack_from(order + "I", head, at)[0]
             if kind != 3:  # PT_INTERP
                 continue
-            offset, size = (
-                (struct.unpack_from(order + "Q", head, at + 8)[0], struct.unpack_from(order + "Q", head, at + 32)[0])
-                if wide
-                else (struct.unpack_from(order + "I", head, at + 4)[0], struct.unpack_from(order + "I", head, at + 16)[0])
-            )
+            word = order + ("Q" if wide else "I")
+            offset = struct.unpack_from(word, head, at + (8 if wide else 4))[0]
+            size = struct.unpack_from(word, head, at + (32 if wide else 16))[0]
         except struct.error:
             return None
         if size > 4096 or offset + size > len(head):

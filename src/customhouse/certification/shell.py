@@ -11,18 +11,22 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 BUILTINS = frozenset(
-    [".", ":", "[", "[[", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "declare", "do", "done", "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fi", "for", "getopts", "hash", "if", "in", "jobs", "kill", "let", "local", "printf", "pwd", "read", "readonly", "return", "set", "shift", "source", "test", "then", "time", "times", "trap", "true", "type", "ulimit", "umask", "unset", "until", "wait", "while", "{", "}", "!", "(", ")"]
-)  # fmt: skip
-_KEYWORDS = frozenset(["if", "then", "elif", "else", "while", "until", "do", "!", "{", "(", "time", "exec", "command"])
-_ALWAYS_TRUE = frozenset({"true", ":", "echo", "printf", "sleep", "date", "pwd", "hostname", "uname", "id", "ls"})
+    """
+    . : [ [[ alias bg break builtin case cd command continue declare do done echo elif else esac eval exec exit export
+    false fi for getopts hash if in jobs kill let local printf pwd read readonly return set shift source test then
+    time times trap true type ulimit umask unset until wait while { } ! ( )
+    """.split()  # noqa: SIM905
+)
+_KEYWORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{", "(", "time", "exec", "command"})
+_ALWAYS_TRUE = frozenset({"true", ":", "echo", "printf", "sleep", "date", "pwd", "hostname", "uname", "id"})
 _LOCAL = re.compile(r"localhost|localhost\.localdomain|127(\.\d{1,3}){3}|0\.0\.0\.0|0|::1?|ip6-localhost")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_OPERATORS = frozenset({";", "&&", "||", "|", "&", "\n", "(", ")", "|&", ";;"})
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _FETCHERS = frozenset({"curl", "wget"})
 _CONNECTORS = frozenset({"nc", "ncat", "netcat", "ping", "ping6", "telnet"})
 _HOST_OPTIONS = re.compile(r"(?:-h|--host|--hostname|-H)(?:=(.+))?")
-_HOST_TAKERS = frozenset({"pg_isready", "psql", "mysqladmin", "mysql", "mariadb-admin", "redis-cli", "mongo", "mongosh"})
+_HOST_TAKERS = frozenset({"pg_isready", "psql", "mysqladmin", "mysql", "mariadb-admin", "redis-cli", "mongosh"})
+_BARE_HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.[a-z]{2,}(:\d+)?(/.*)?")
 MOST_TEXT = 64 * 1024
 
 
@@ -54,18 +58,19 @@ def commands(text: str) -> tuple[Command, ...]:
 
 def _simple(tokens: Sequence[str]) -> Iterator[Command]:
     words: list[str] = []
-    before = joined = ""
+    before = ""
     for token in (*tokens, ";"):
-        if token in _OPERATORS:
-            stripped = _bare(words)
-            if stripped:
-                yield Command(tuple(stripped), before)
-                before = ""
-            joined = token
-            before = joined if stripped or not before else before
-            words = []
-        else:
+        # Adjoining operators come as one token: ");" or "||(".
+        operator = token.strip("()") if set(token) <= set("();|&") else None
+        if operator is None:
             words.append(token)
+            continue
+        stripped = _bare(words)
+        if stripped:
+            yield Command(tuple(stripped), before)
+            before = ""
+        before = operator or before
+        words = []
 
 
 def _bare(words: list[str]) -> list[str]:
@@ -92,7 +97,8 @@ def always_succeeds(line: Sequence[Command]) -> bool:
     """Would this line report success however the service does?"""
     if not line:
         return False
-    if line[-1].before in ("||", ";", "&", "\n") and _trivial(line[-1]):
+    gives_up = any(item.name == "exit" and not _trivial(item) for item in line[:-1])
+    if _trivial(line[-1]) and line[-1].before not in ("", "&&") and not gives_up:
         return True
     return all(_trivial(command) for command in line)
 
@@ -118,7 +124,7 @@ def outside_hosts(command: Command) -> Iterator[str]:
             yield from _outside(_host(url))
     if name in _FETCHERS:
         for word in words:
-            if not word.startswith("-") and "://" not in word and re.fullmatch(r"[\w-]+(\.[\w-]+)*\.[a-z]{2,}(:\d+)?(/.*)?", word):
+            if not word.startswith("-") and "://" not in word and _BARE_HOST.fullmatch(word):
                 yield from _outside(_host("http://" + word))
     elif name in _CONNECTORS:
         target = next((word for word in words if not word.startswith("-") and not word.isdigit()), None)
