@@ -39,7 +39,12 @@ TABLE: dict[str, tuple[Principal, str, str, str, str, str]] = {
     "push token": (token(user("publisher", "acme"), "acme", "pull", "push"), "pP", "", "", "p", "p"),
     "pull token": (token(user("publisher", "acme"), "acme", "pull"), "p", "", "", "p", "p"),
     "token of one who is in both": (
-        token(user("publisher", "acme", "other"), "acme", "pull", "push"), "pP", "", "", "p", "p",
+        token(user("publisher", "acme", "other"), "acme", "pull", "push"),
+        "pP",
+        "",
+        "",
+        "p",
+        "p",
     ),
     "token of one who left": (token(user("publisher", "other"), "acme", "pull", "push"), "", "", "", "p", "p"),
     "token of one who consumes now": (token(user("consumer", "acme"), "acme", "pull", "push"), "", "", "", "p", "p"),
@@ -70,10 +75,30 @@ def test_without_anonymous_pull_only_nobody_loses_and_only_the_official(who: str
 @pytest.mark.parametrize("who", TABLE)
 @pytest.mark.parametrize(
     "name",
-    ["", "web", "staging", "staging/acme", "quarantine", "v2/web", "token/web", "api/v1", "Acme/web", "acme//web", "/acme/web",
-     "acme/web/", "../web", "acme/../other/web", "staging/../acme/web", "acme/web:1", "localhost:5443/acme/web", "acme/web\n",
-     "acme/wéb", "staging/staging/web", "a/" + "b" * 254],
-)  # fmt: skip
+    [
+        "",
+        "web",
+        "staging",
+        "staging/acme",
+        "quarantine",
+        "v2/web",
+        "token/web",
+        "api/v1",
+        "Acme/web",
+        "acme//web",
+        "/acme/web",
+        "acme/web/",
+        "../web",
+        "acme/../other/web",
+        "staging/../acme/web",
+        "acme/web:1",
+        "localhost:5443/acme/web",
+        "acme/web\n",
+        "acme/wéb",
+        "staging/staging/web",
+        "a/" + "b" * 254,
+    ],
+)
 def test_what_is_no_repository_gives_no_rights_to_anybody(who: str, name: str) -> None:
     assert kind_of(name) is None
     assert allowed(TABLE[who][0], name, anonymous_pull=True) == frozenset()
@@ -90,8 +115,9 @@ def test_kinds_and_publishers_are_read_from_the_name() -> None:
 
 users = st.builds(
     lambda role, publishers: User("someone", role, False, MOMENT, tuple(publishers)),
-    st.sampled_from(list(Role)), st.sets(st.sampled_from(["acme", "other"])),
-)  # fmt: skip
+    st.sampled_from(list(Role)),
+    st.sets(st.sampled_from(["acme", "other"])),
+)
 
 
 @given(users, st.sampled_from(["acme", "other", None]), st.sampled_from([("pull",), ("pull", "push")]), st.booleans())

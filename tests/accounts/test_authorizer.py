@@ -35,11 +35,18 @@ def test_without_a_token_the_challenge_tells_where_to_get_which(authorizer: Auth
     assert str(caught.value.challenge) == 'Bearer realm="https://localhost:5443/token",service="customhouse"'
 
 
-def test_a_token_opens_what_it_names_and_nothing_else(authorizer: Authorizer, signer: TokenSigner, clock: Clock) -> None:
+def test_a_token_opens_what_it_names_and_nothing_else(
+    authorizer: Authorizer, signer: TokenSigner, clock: Clock
+) -> None:
     header = bearer(signer, clock, staging__acme__web="pull push")
     assert authorizer.authorize(header, STAGING, "push").subject == "paula"
     assert authorizer.authorize(header, f"{HOST}/{STAGING}", "pull").owner == "paula"
-    for repository, action in ((STAGING, "delete"), (STAGING, "*"), ("staging/other/web", "pull"), ("acme/web", "pull")):
+    for repository, action in (
+        (STAGING, "delete"),
+        (STAGING, "*"),
+        ("staging/other/web", "pull"),
+        ("acme/web", "pull"),
+    ):
         with pytest.raises(TokenRequired) as caught:
             authorizer.authorize(header, repository, action)
         assert caught.value.challenge.error == "insufficient_scope"
@@ -65,9 +72,19 @@ def test_where_nobody_pushes_a_known_caller_is_told_so(
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", "bearer x", "Basic " + base64.b64encode(b"paula:right horse battery").decode(), "Digest x",
-     "Bearer a.b.c", "Bearer " + "a" * 20000, "Bearer \udcff\udcfe", "Bearer ch_" + "a" * 43],
-)  # fmt: skip
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "bearer x",
+        "Basic " + base64.b64encode(b"paula:right horse battery").decode(),
+        "Digest x",
+        "Bearer a.b.c",
+        "Bearer " + "a" * 20000,
+        "Bearer \udcff\udcfe",
+        "Bearer ch_" + "a" * 43,
+    ],
+)
 def test_whatever_is_no_token_of_ours_is_sent_to_the_token_door(authorizer: Authorizer, header: str) -> None:
     with pytest.raises(TokenRequired):
         authorizer.authorize(header, STAGING, "pull")

@@ -21,7 +21,7 @@ class SlowHasher(PasswordHasher):
         self.lock = threading.Lock()
         self.seconds = 0.02
 
-    def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # noqa: A002
+    def verify(self, hash: str | bytes, password: str | bytes) -> bool:
         with self.lock:
             self.running += 1
             self.most = max(self.most, self.running)
@@ -44,7 +44,9 @@ def test_only_the_right_password_is_right() -> None:
     assert not passwords.verify("not a hash", PASSWORD)
 
 
-@pytest.mark.parametrize("password", ["", "short77", "x" * 1025, "é" * 513, "nul\x00inside", "half \ud800 pair", new_secret()])
+@pytest.mark.parametrize(
+    "password", ["", "short77", "x" * 1025, "é" * 513, "nul\x00inside", "half \ud800 pair", new_secret()]
+)
 def test_unfit_passwords_are_refused_without_being_repeated(password: str) -> None:
     with pytest.raises(UnfitPassword) as caught:
         cheap_passwords().hash(password)

@@ -47,10 +47,24 @@ def test_classes_empty_actions_and_the_star_are_understood() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "repository", "repository:acme/web", ":acme/web:pull", "repository::pull", "Repository:a/b:pull", "repository:a b:pull",
-     "repository:a/b:PULL", "repository:a/b:pull;push", "repository():a/b:pull", "repository:a/b\n:pull", "repository:a\x00/b:pull",
-     'repository:a"/b:pull', "repository:" + "a" * 600 + ":pull", "repository:a/b:" + "pull," * 400],
-)  # fmt: skip
+    [
+        "",
+        "repository",
+        "repository:acme/web",
+        ":acme/web:pull",
+        "repository::pull",
+        "Repository:a/b:pull",
+        "repository:a b:pull",
+        "repository:a/b:PULL",
+        "repository:a/b:pull;push",
+        "repository():a/b:pull",
+        "repository:a/b\n:pull",
+        "repository:a\x00/b:pull",
+        'repository:a"/b:pull',
+        "repository:" + "a" * 600 + ":pull",
+        "repository:a/b:" + "pull," * 400,
+    ],
+)
 def test_what_is_no_scope_is_refused(text: str) -> None:
     with pytest.raises(InvalidScope):
         Scope.parse(text, HOST)
@@ -111,7 +125,9 @@ def test_a_verified_token_says_who_and_what(signer: TokenSigner, now: datetime) 
 
 def test_the_largest_token_that_is_issued_is_accepted(signer: TokenSigner, now: datetime) -> None:
     names = [f"staging/acme/{number:02}" + "a" * 239 for number in range(32)]
-    issued = signer.issue("a" * 127, {name: frozenset({"pull", "push", "delete", "*"}) for name in names}, now, "a" * 63)
+    issued = signer.issue(
+        "a" * 127, {name: frozenset({"pull", "push", "delete", "*"}) for name in names}, now, "a" * 63
+    )
     assert signer.verify(issued.token, now).allows(names[31], "delete")
 
 
@@ -174,7 +190,15 @@ def test_a_token_for_another_hub_or_service_is_refused(signer: TokenSigner, now:
 
 def test_our_own_signature_on_claims_of_another_shape_is_refused(signer: TokenSigner, now: datetime) -> None:
     whole = {"iss": URL, "aud": "customhouse", "sub": "a", "nbf": 0, "exp": 9e9, "access": []}
-    for broken in ({"exp": None}, {"exp": "soon"}, {"exp": 1e300}, {"nbf": []}, {"access": 5}, {"access": [{}]}, {"access": [[]]}):
+    for broken in (
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": 1e300},
+        {"nbf": []},
+        {"access": 5},
+        {"access": [{}]},
+        {"access": [[]]},
+    ):
         token = jwt.encode({"alg": "ES256"}, {**whole, **broken}, signer.key.key)
         with pytest.raises(TokenRejected):
             signer.verify(token, now)
@@ -210,9 +234,11 @@ def test_keys_that_cannot_sign_es256_are_refused() -> None:
     from cryptography.hazmat.primitives.serialization import PublicFormat
 
     for pem in (
-        b"", b"hello", wrong_curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        b"",
+        b"hello",
+        wrong_curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    ):  # fmt: skip
+    ):
         with pytest.raises(Invalid):
             TokenKey.parse(pem)
 
