@@ -17,7 +17,16 @@ from customhouse.oci.digest import Digest
 from customhouse.trust import documents
 from customhouse.trust.canonical import JSON, canonical, published
 from customhouse.trust.certificates import root_certificate
-from customhouse.trust.metadata import FileMeta, RoleKeys, Root, Snapshot, Targets, Timestamp, parse_root
+from customhouse.trust.metadata import (
+    FileMeta,
+    RoleKeys,
+    Root,
+    Snapshot,
+    Targets,
+    Timestamp,
+    format_expires,
+    parse_root,
+)
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, TOP_ROLES, Gun, RoleName
 
 
@@ -41,6 +50,7 @@ class TrustSimulator:
         self._root_signers: list[PrivateKey] = []
         self._spoilt: dict[str, set[RoleName]] = {}
         self._rolled: dict[RoleName, int] = {}
+        self._signed: dict[tuple[bytes, str], Signature] = {}
 
     def sign_tag(self, tag: str, content: bytes = b"manifest", role: RoleName = TARGETS) -> Digest:
         """Sign these bytes under a tag; returns their digest. The role moves to its next version if it was built."""
@@ -195,7 +205,7 @@ class TrustSimulator:
 
     def _finish(self, role: RoleName, document: dict[str, JSON], signers: list[PrivateKey]) -> bytes:
         if self._is("expire", role):
-            document["expires"] = documents.format_expires(self.now - timedelta(hours=1))
+            document["expires"] = format_expires(self.now - timedelta(hours=1))
         if role in self._rolled:
             version = document["version"]
             assert isinstance(version, int)
@@ -205,7 +215,7 @@ class TrustSimulator:
         if self._is("swap", role):
             signers = [PrivateKey.generate()]
         payload = canonical(document)
-        signatures = [signer.sign(payload) for signer in signers]
+        signatures = [self._sign(signer, payload) for signer in signers]
         if self._is("drop", role):
             signatures.pop()
         if self._is("repeat", role):
@@ -219,6 +229,13 @@ class TrustSimulator:
         if self._is("twice", role):
             raw = raw.replace(b'"version":', b'"version":1,"version":', 1)
         return json.dumps(json.loads(raw), indent=1).encode() if self._is("encode", role) else raw
+
+    def _sign(self, signer: PrivateKey, payload: bytes) -> Signature:
+        """One signature per payload: the same document asked for twice is the same file."""
+        known = (payload, signer.public.key_id)
+        if known not in self._signed:
+            self._signed[known] = signer.sign(payload)
+        return self._signed[known]
 
 
 def multipart(files: Mapping[RoleName, bytes]) -> tuple[bytes, str]:
