@@ -53,7 +53,7 @@ class Statement:
 
 
 class Package(Protocol):
-    """What is asked of an installed package (the catalogue's fits). `source_*` is what distributions file flaws under."""
+    """What is asked of an installed package; the catalogue's fits. Distributions file flaws under `source_*`."""
 
     @property
     def ecosystem(self) -> str: ...

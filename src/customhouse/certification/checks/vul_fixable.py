@@ -10,12 +10,11 @@
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
-from customhouse.advisories.matching import AdvisoryReport, Match
+from customhouse.advisories.matching import Match
 from customhouse.advisories.severity import Rating
-from customhouse.certification.check import Check, Failure, NotApplicable, NotEvaluable, Subject
+from customhouse.certification.check import Check, Failure, Subject
+from customhouse.certification.checks._vulnerability import evidence, require_knowledge
 from customhouse.certification.findings import JSON, Severity
-
-PATHS_SHOWN = 10
 
 
 def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
@@ -33,49 +32,9 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
         if age is not None and timedelta() <= age < grace and not match.malicious:
             continue
         found = True
-        yield Failure(_message(match, counted), evidence(match, report))
+        yield Failure(_message(match, counted), evidence(match))
     if not found:
         require_knowledge(subject)
-
-
-def require_knowledge(subject: Subject) -> None:
-    """Nothing was found: does that mean anything? Raises NotApplicable or NotEvaluable with the reason."""
-    problems = subject.catalogue.problems
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise NotEvaluable(f"the list of packages is not complete: {problems[0]}{more}")
-    if not subject.image.complete:
-        raise NotEvaluable("the list of packages is not complete: a layer could not be read to its end")
-    if not subject.catalogue.packages:
-        raise NotApplicable("there is no package in the image")
-    unknown = [name for name in subject.catalogue.ecosystems if name not in subject.advisories.coverage]
-    lacking = {**dict.fromkeys(unknown, "missing"), **subject.advisories.lacking()}
-    if lacking:
-        said = ", ".join(f"{name} is {state}" for name, state in sorted(lacking.items()))
-        raise NotEvaluable(f"advisories are not complete: {said}; import the dumps of these ecosystems")
-
-
-def evidence(match: Match, report: AdvisoryReport) -> dict[str, JSON]:
-    """What names the flaw, the package and the way out; `purl` and `vulnerability` make the fingerprint."""
-    package = match.package
-    return {
-        "purl": package.purl or f"{package.ecosystem}/{package.name}@{package.version}",
-        "vulnerability": match.id,
-        "aliases": list(match.aliases),
-        "severity": match.severity.value,
-        "kev": match.kev,
-        "malicious": match.malicious,
-        "fixed_versions": list(match.fixed_versions),
-        "ecosystem": package.ecosystem,
-        "package": package.name,
-        "version": package.version,
-        "source": package.source_name,
-        "packages": sorted({each.name for each in match.packages}),
-        "paths": sorted({each.path for each in match.packages})[:PATHS_SHOWN],
-        "summary": match.summary,
-        "published": match.published.isoformat() if match.published else None,
-        "advisories": report.snapshot,
-    }
 
 
 def _message(match: Match, counted: str) -> str:
