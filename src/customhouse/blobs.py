@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 from uuid import uuid4
 
 from customhouse import faults
@@ -109,6 +109,14 @@ class BlobStore(Protocol):
         """Every blob, or those that arrived before a moment."""
 
 
+@runtime_checkable
+class HasUnfinished(Protocol):
+    """A store that can list uploads which a crash left without anyone who knows them."""
+
+    def unfinished(self, before: datetime) -> Iterator[str]:
+        """Uploads that nobody has written to since a moment."""
+
+
 class FileBlobs:
     """A folder of blobs."""
 
@@ -170,7 +178,6 @@ class FileBlobs:
                     continue
 
     def unfinished(self, before: datetime) -> Iterator[str]:
-        """Uploads that nobody has written to since a moment."""
         for file in self._uploads.iterdir():
             try:
                 if file.stat().st_mtime < before.timestamp():

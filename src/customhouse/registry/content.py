@@ -1,0 +1,143 @@
+"""What the registry keeps and how it refuses: values and errors, and which content a manifest needs.
+
+OCI distribution-spec 1.1. Nothing here reads or writes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from customhouse.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from customhouse.oci.digest import Digest
+from customhouse.oci.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class StoredManifest:
+    """A manifest as its publisher sent it; `size` in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    raw: bytes
+    subject: Digest | None = None
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob that a repository holds; `size` in bytes."""
+
+    digest: Digest
+    size: int
+
+
+class InvalidName(Invalid):
+    """A repository name that the grammar does not allow."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name[:255]!r} is not a repository name", hint="Use lower-case letters, digits and . _ - /")
+
+
+class InvalidTag(Invalid):
+    """A tag that the grammar does not allow."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name[:128]!r} is not a tag", hint="Use up to 128 letters, digits and . _ -")
+
+
+class RepositoryUnknown(NotFound):
+    """Nothing is kept under this name."""
+
+    def __init__(self, repository: str) -> None:
+        super().__init__(f"the repository {repository} holds nothing")
+        self.repository = repository
+
+
+class ManifestUnknown(NotFound):
+    """The repository has no such tag or manifest."""
+
+    def __init__(self, repository: str, reference: str) -> None:
+        super().__init__(f"{repository} has no manifest {reference[:160]}")
+        self.repository, self.reference = repository, reference
+
+
+class BlobUnknown(NotFound):
+    """The repository holds no such blob; whether another one does is not said."""
+
+    def __init__(self, repository: str, digest: str) -> None:
+        super().__init__(f"{repository} has no blob {digest}")
+        self.repository, self.digest = repository, digest
+
+
+class UploadUnknown(NotFound):
+    """No such upload, or it is over."""
+
+    def __init__(self, upload: str) -> None:
+        super().__init__("this upload is not known or is over", hint="Begin a new one with POST.")
+        self.upload = upload
+
+
+class ChunkOutOfOrder(Invalid):
+    """A chunk that does not begin where the upload stands, at `offset` bytes."""
+
+    def __init__(self, repository: str, upload: str, offset: int) -> None:
+        super().__init__(f"the upload stands at {offset} bytes; the chunk begins elsewhere", hint="Go on from there.")
+        self.repository, self.upload, self.offset = repository, upload, offset
+
+
+class BlobDamaged(Unavailable):
+    """The store has fewer or more bytes of a blob than were stored."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"the bytes of {digest} are damaged", hint="Push it again; `customhouse doctor` tells more.")
+        self.digest = digest
+
+
+class ManifestRefused(Denied):
+    """The manifest was withdrawn and is not handed out any more."""
+
+    def __init__(self, repository: str, digest: Digest, reason: str) -> None:
+        super().__init__(f"{repository}@{digest} was withdrawn: {reason}")
+        self.repository, self.digest, self.reason = repository, digest, reason
+
+
+class ContentMissing(Invalid):
+    """A manifest needs content that the repository does not hold."""
+
+    def __init__(self, repository: str, missing: tuple[Digest, ...]) -> None:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        super().__init__(f"{repository} does not hold what the manifest needs: {shown}", hint="Push that first.")
+        self.repository, self.missing = repository, missing
+
+
+class SizeMismatch(Invalid):
+    """A manifest says another size of its content than the content has."""
+
+    def __init__(self, digest: Digest, said: int, found: int) -> None:
+        super().__init__(f"the manifest says that {digest} has {said} bytes, but it has {found}")
+        self.digest = digest
+
+
+class ContentInUse(Conflict):
+    """It cannot be deleted while a manifest of the repository needs it."""
+
+    def __init__(self, digest: Digest, user: Digest) -> None:
+        super().__init__(f"{digest} is needed by the manifest {user}", hint="Delete that manifest first.")
+        self.digest, self.user = digest, user
+
+
+def needs_of(manifest: Manifest) -> Mapping[Digest, str]:
+    """Each piece of content that must be in the repository: "blob" or "manifest" by digest."""
+    needed: dict[Digest, str] = {child.digest: "manifest" for child in manifest.manifests}
+    for child in (*((manifest.config,) if manifest.config else ()), *manifest.layers):
+        needed[child.digest] = "blob"
+    return needed
+
+
+def check_held(repository: str, manifest: Manifest, held: Mapping[Digest, int]) -> None:
+    """`held` is what the repository has of the references, with sizes. Raises ContentMissing, SizeMismatch."""
+    missing = tuple(dict.fromkeys(child.digest for child in manifest.references() if child.digest not in held))
+    if missing:
+        raise ContentMissing(repository, missing)
+    for child in manifest.references():
+        if held[child.digest] != child.size:
+            raise SizeMismatch(child.digest, child.size, held[child.digest])

@@ -1,0 +1,376 @@
+"""The registry's door: OCI distribution-spec 1.1 under /v2/, for docker schema 2 and OCI content.
+
+1. One ASGI endpoint; `wire.Target` reads the path, `Door._table` names the right and the handler of each request.
+2. Every request is authorised by repository name and action before anything is looked up.
+3. Errors are classes; `dialect.ERRORS` alone says what each is on the wire, and one place writes it.
+4. No thread hop for what is short: rights from memory, SQLite's rows, manifests and small blobs are read in the loop.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qs, urlencode
+
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from customhouse import errors as e
+from customhouse.accounts.tokens import Claims
+from customhouse.oci.digest import Digest, InvalidDigest
+from customhouse.oci.manifest import LARGEST_MANIFEST, OCI_INDEX
+from customhouse.oci.reference import valid_repository
+from customhouse.registry import content as c
+from customhouse.registry import wire
+from customhouse.registry.dialect import (
+    Answer,
+    MethodNotAllowed,
+    NotAcceptable,
+    encoded,
+    error_answer,
+    json_body,
+    respond,
+)
+from customhouse.registry.service import RegistryService
+from customhouse.registry.store import Referrer
+from customhouse.registry.transfer import ClientGone, WrongLength, receive_into, receive_whole, send_content
+
+T = TypeVar("T")
+MOST_TAGS = 10_000
+MOST_REFERRERS = 500
+LARGEST_REFERRERS = LARGEST_MANIFEST
+_UNTYPED = ("", "application/json", "application/octet-stream", "text/plain")
+_log = logging.getLogger("customhouse.registry")
+
+
+class Authorizer(Protocol):
+    """Who may do what: the accounts' answer. `action` is pull, push or delete."""
+
+    def authenticate(self, authorization: str | None) -> Claims:
+        """Raises Unauthenticated unless a valid token was sent, whatever it is for."""
+
+    def authorize(self, authorization: str | None, repository: str, action: str) -> Claims:
+        """Raises Unauthenticated (with its challenge) or Denied."""
+
+    def may(self, authorization: str | None, repository: str, action: str) -> bool:
+        """The same as a plain answer: for the source of a mount."""
+
+
+class Call:
+    """One request: its target, its headers (several lines of one name joined, RFC 9110 §5.2) and its query."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, target: wire.Target) -> None:
+        self.scope, self.receive, self.send, self.target = scope, receive, send, target
+        self.method: str = scope["method"]
+        self.repository, self.reference = target.repository, target.reference
+        self._headers: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            text = value.decode("latin-1")
+            self._headers[name] = f"{self._headers[name]}, {text}" if name in self._headers else text
+        self._query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=32)
+
+    def header(self, name: str) -> str:
+        return self._headers.get(name.encode(), "")
+
+    def query(self, name: str) -> str | None:
+        return self._query[name][0] if name in self._query else None
+
+    @property
+    def authorization(self) -> str | None:
+        return self._headers.get(b"authorization")
+
+    @property
+    def length(self) -> int | None:
+        text = self.header("content-length")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+    @property
+    def upload_location(self) -> str:
+        return f"/v2/{self.repository}/blobs/uploads/{self.reference}"
+
+
+Handler = Callable[[Call, Claims], Awaitable[Answer | None]]
+
+
+class Door:
+    """The ASGI endpoint of one registry."""
+
+    def __init__(self, service: RegistryService, authorizer: Authorizer, threads: int = 48) -> None:
+        self._service = service
+        self._authorizer = authorizer
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="registry")
+        self._in_loop = service.store.local
+        self._table: dict[str, dict[str, tuple[str, Handler]]] = {
+            "base": {"GET": ("", self._base), "HEAD": ("", self._base)},
+            "tags": {"GET": ("pull", self._tags)},
+            "manifest": {
+                "GET": ("pull", self._manifest), "HEAD": ("pull", self._manifest),
+                "PUT": ("push", self._put_manifest), "DELETE": ("delete", self._delete_manifest),
+            },
+            "blob": {
+                "GET": ("pull", self._blob), "HEAD": ("pull", self._blob), "DELETE": ("delete", self._delete_blob),
+            },
+            "uploads": {"POST": ("push", self._begin)},
+            "upload": {
+                "GET": ("push", self._status), "PATCH": ("push", self._chunk),
+                "PUT": ("push", self._finish), "DELETE": ("push", self._cancel),
+            },
+            "referrers": {"GET": ("pull", self._referrers)},
+        }  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            answer = await self._answer(scope, receive, watched)
+        except ClientGone:
+            return
+        except Exception as error:
+            if started:
+                raise
+            answer = error_answer(error)
+            if answer.status == 500:
+                _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+        if answer is not None:
+            await respond(send, answer, head=scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | None:
+        target = wire.Target.parse(scope["path"])
+        if target is None:
+            raise e.NotFound("there is no such path in a registry")
+        methods = self._table[target.kind]
+        if scope["method"] not in methods:
+            raise MethodNotAllowed(scope["method"], sorted(methods))
+        action, handler = methods[scope["method"]]
+        call = Call(scope, receive, send, target)
+        if target.kind == "base":
+            return await handler(call, self._authorizer.authenticate(call.authorization))
+        if not valid_repository(target.repository):
+            raise c.InvalidName(target.repository)
+        return await handler(call, self._authorizer.authorize(call.authorization, target.repository, action))
+
+    async def _look(self, question: Callable[..., T], *about: Any) -> T:
+        """A short read: in the loop where the rows are local, else in a thread."""
+        return question(*about) if self._in_loop else await self._do(question, *about)
+
+    async def _do(self, act: Callable[..., T], *about: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act, *about)
+
+    # Pull
+
+    async def _base(self, call: Call, claims: Claims) -> Answer:
+        return Answer(200, {"content-type": "application/json"}, b"{}")
+
+    async def _manifest(self, call: Call, claims: Claims) -> Answer:
+        found = await self._look(self._service.resolve, call.repository, call.reference)
+        if not wire.accepts(call.header("accept"), found.media_type):
+            raise NotAcceptable(call.repository, call.reference, found.media_type)
+        headers = {"docker-content-digest": str(found.digest), "etag": f'"{found.digest}"', "vary": "Accept"}
+        if wire.tag_matches(call.header("if-none-match"), headers["etag"]):
+            return Answer(304, headers)
+        return Answer(200, {**headers, "content-type": found.media_type}, found.raw)
+
+    async def _blob(self, call: Call, claims: Claims) -> Answer | None:
+        digest = Digest.parse(call.reference)
+        blob = await self._look(self._service.blob, call.repository, digest)
+        etag = f'"{digest}"'
+        headers = {
+            "docker-content-digest": str(digest), "etag": etag, "accept-ranges": "bytes",
+            "cache-control": "private, max-age=31536000, immutable",
+        }  # fmt: skip
+        if wire.tag_matches(call.header("if-none-match"), etag):
+            return Answer(304, headers)
+        status, span = 200, wire.Span(0, blob.size)
+        if call.method == "GET" and call.header("if-range") in ("", etag):
+            part = wire.parse_range(call.header("range"), blob.size)
+            if part is not None:
+                status, span = 206, part
+                headers["content-range"] = f"bytes {span.start}-{span.last}/{blob.size}"
+        headers |= {"content-type": "application/octet-stream", "content-length": str(span.count)}
+        if call.method == "HEAD":
+            return Answer(status, headers)
+        await self._send_blob(call, blob, status, headers, span)
+        return None
+
+    async def _send_blob(
+        self, call: Call, blob: c.StoredBlob, status: int, headers: Mapping[str, str], span: wire.Span
+    ) -> None:
+        blobs = self._service.blobs
+        here = blobs.path(blob.digest) is not None
+        content = blobs.open(blob.digest) if here else await self._do(blobs.open, blob.digest)
+        with content:
+            if here and os.fstat(content.fileno()).st_size != blob.size:
+                raise c.BlobDamaged(blob.digest)
+            await call.send({"type": "http.response.start", "status": status, "headers": encoded(headers)})
+            await send_content(call.scope, call.send, content, span, self._threads)
+
+    async def _tags(self, call: Call, claims: Claims) -> Answer:
+        limit = wire.parse_page(call.query("n"), MOST_TAGS)
+        after = _plain(call.query("last"))
+        found = await self._look(lambda: self._service.tags(call.repository, after=after, limit=limit + 1))
+        page = found[:limit]
+        headers = {"content-type": "application/json"}
+        if page and len(found) > limit:
+            following = urlencode({"n": limit, "last": page[-1]})
+            headers["link"] = f'</v2/{call.repository}/tags/list?{following}>; rel="next"'
+        return Answer(200, headers, json_body({"name": call.repository, "tags": page}))
+
+    async def _referrers(self, call: Call, claims: Claims) -> Answer:
+        subject, kind, after = Digest.parse(call.reference), call.query("artifactType"), _plain(call.query("last"))
+        found = await self._look(
+            lambda: self._service.referrers(call.repository, subject, kind, after=after, limit=MOST_REFERRERS + 1)
+        )
+        page: list[bytes] = []
+        held = 0
+        for referrer in found[:MOST_REFERRERS]:
+            descriptor = json_body(_descriptor(referrer))
+            held += len(descriptor)
+            if page and held > LARGEST_REFERRERS:
+                break
+            page.append(descriptor)
+        headers = {"content-type": OCI_INDEX}
+        if kind is not None:
+            headers["oci-filters-applied"] = "artifactType"
+        if len(page) < len(found):
+            query = {"last": found[len(page) - 1].digest, **({} if kind is None else {"artifactType": kind})}
+            headers["link"] = f'</v2/{call.repository}/referrers/{subject}?{urlencode(query)}>; rel="next"'
+        opening = b'{"schemaVersion":2,"mediaType":"' + OCI_INDEX.encode() + b'","manifests":['
+        return Answer(200, headers, opening + b",".join(page) + b"]}")
+
+    # Push
+
+    async def _put_manifest(self, call: Call, claims: Claims) -> Answer:
+        if (call.length or 0) > LARGEST_MANIFEST:
+            raise e.TooLarge(f"the manifest is larger than {LARGEST_MANIFEST} bytes")
+        raw = await receive_whole(call.receive, LARGEST_MANIFEST)
+        declared = call.header("content-type").partition(";")[0].strip().lower()
+        media_type = None if declared in _UNTYPED else declared
+        stored = await self._do(self._service.push_manifest, call.repository, call.reference, raw, media_type)
+        headers = {
+            "location": f"/v2/{call.repository}/manifests/{stored.digest}", "docker-content-digest": str(stored.digest),
+        }  # fmt: skip
+        if stored.subject:
+            headers["oci-subject"] = str(stored.subject)
+        return Answer(201, headers)
+
+    async def _begin(self, call: Call, claims: Claims) -> Answer:
+        mounted = await self._mounted(call)
+        if mounted is not None:
+            return _created(call, mounted)
+        expected = call.query("digest")
+        digest = Digest.parse(expected) if expected is not None else None
+        upload = await self._do(self._service.uploads.begin, call.repository)
+        call.reference = upload
+        if digest is not None:
+            return await self._received(call, digest, call.length)
+        return Answer(202, _upload_headers(call, 0))
+
+    async def _mounted(self, call: Call) -> c.StoredBlob | None:
+        """A mount that cannot be done, or may not be, is an ordinary upload: the caller learns nothing of others."""
+        try:
+            digest = Digest.parse(call.query("mount") or "")
+        except InvalidDigest:
+            return None
+        source = call.query("from")
+        sources = [source] if source is not None else await self._look(self._service.sources, digest)
+        for name in sources:
+            if valid_repository(name) and self._authorizer.may(call.authorization, name, "pull"):
+                blob = await self._do(self._service.mount, call.repository, digest, name)
+                if blob is not None:
+                    return blob
+        return None
+
+    async def _status(self, call: Call, claims: Claims) -> Answer:
+        offset = await self._do(self._service.uploads.offset, call.repository, call.reference)
+        return Answer(204, _upload_headers(call, offset))
+
+    async def _chunk(self, call: Call, claims: Claims) -> Answer:
+        upload = await self._do(self._service.uploads.resume, call.repository, call.reference)
+        try:
+            await receive_into(upload, call.receive, self._threads, _expected(call, upload.offset))
+            return Answer(202, _upload_headers(call, upload.offset))
+        finally:
+            upload.close()
+
+    async def _finish(self, call: Call, claims: Claims) -> Answer:
+        return await self._received(call, Digest.parse(call.query("digest") or ""), None)
+
+    async def _received(self, call: Call, digest: Digest, length: int | None) -> Answer:
+        uploads = self._service.uploads
+        upload = await self._do(uploads.resume, call.repository, call.reference)
+        try:
+            expected = _expected(call, upload.offset)
+            await receive_into(upload, call.receive, self._threads, length if expected is None else expected)
+            blob = await self._do(uploads.finish, call.repository, call.reference, upload, digest)
+        finally:
+            upload.close()
+        return _created(call, blob)
+
+    async def _cancel(self, call: Call, claims: Claims) -> Answer:
+        uploads = self._service.uploads
+        upload = await self._do(uploads.resume, call.repository, call.reference)
+        await self._do(uploads.abandon, call.reference, upload)
+        return Answer(204)
+
+    # Deletion
+
+    async def _delete_manifest(self, call: Call, claims: Claims) -> Answer:
+        if ":" in call.reference:
+            digest = Digest.parse(call.reference)
+            await self._do(self._service.delete_manifest, call.repository, digest, claims.subject)
+        else:
+            await self._do(self._service.delete_tag, call.repository, call.reference, claims.subject)
+        return Answer(202)
+
+    async def _delete_blob(self, call: Call, claims: Claims) -> Answer:
+        digest = Digest.parse(call.reference)
+        await self._do(self._service.delete_blob, call.repository, digest, claims.subject)
+        return Answer(202)
+
+
+def routes(service: RegistryService, authorizer: Authorizer) -> list[Route]:
+    """Everything under /v2/ that is the registry's; `…/_trust/…` has to be dispatched before it."""
+    door = Door(service, authorizer)
+    return [Route("/v2", door, name="registry-base"), Route("/v2/{path:path}", door, name="registry")]
+
+
+def _expected(call: Call, offset: int) -> int | None:
+    """How many bytes the body must have, by Content-Range and Content-Length; None where neither was sent."""
+    text = call.header("content-range")
+    if not text:
+        return call.length
+    chunk = wire.parse_chunk(text)
+    if chunk.start != offset:
+        raise c.ChunkOutOfOrder(call.repository, call.reference, offset)
+    if call.length is not None and call.length != chunk.count:
+        raise WrongLength(chunk.count, str(call.length))
+    return chunk.count
+
+
+def _upload_headers(call: Call, offset: int) -> dict[str, str]:
+    return {"location": call.upload_location, "range": wire.progress(offset), "docker-upload-uuid": call.reference}
+
+
+def _created(call: Call, blob: c.StoredBlob) -> Answer:
+    location = f"/v2/{call.repository}/blobs/{blob.digest}"
+    return Answer(201, {"location": location, "docker-content-digest": str(blob.digest)})
+
+
+def _descriptor(referrer: Referrer) -> dict[str, Any]:
+    descriptor: dict[str, Any] = {
+        "mediaType": referrer.media_type, "digest": referrer.digest, "size": referrer.size,
+        "artifactType": referrer.artifact_type,
+    }  # fmt: skip
+    return {**descriptor, "annotations": dict(referrer.annotations)} if referrer.annotations else descriptor
+
+
+def _plain(text: str | None) -> str:
+    """A `last` that a database can compare: no NUL, not longer than any name."""
+    return (text or "").replace("\x00", "")[:512]

@@ -1,0 +1,395 @@
+"""The registry's rules: what a repository may hold, and how it changes.
+
+1. A manifest row implies rows for all that it needs in the same repository (invariant R4): `put_manifest` looks and
+   writes in one transaction under the repository's lock, and nothing that is needed can be deleted under it.
+2. Having a digest is not having the right to it (R3): every look-up goes through the repository.
+3. Bytes before rows (R1): `attach_blob` sees the bytes, under the blob's lock, in the transaction of the row.
+4. Methods that take `tx` work inside the caller's transaction; the others make their own.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import BinaryIO
+
+from sqlalchemy import Connection
+
+from customhouse import faults
+from customhouse.audit import Audit
+from customhouse.blobs import BlobMissing, BlobStore, DigestMismatch, HasUnfinished, UploadBusy
+from customhouse.errors import Unavailable
+from customhouse.oci.digest import Digest
+from customhouse.oci.manifest import parse_manifest
+from customhouse.oci.reference import valid_repository, valid_tag
+from customhouse.registry.cache import RawCache
+from customhouse.registry.content import (
+    BlobUnknown,
+    ContentInUse,
+    ContentMissing,
+    InvalidName,
+    InvalidTag,
+    ManifestRefused,
+    ManifestUnknown,
+    RepositoryUnknown,
+    StoredBlob,
+    StoredManifest,
+    check_held,
+    needs_of,
+)
+from customhouse.registry.store import Content, Found, Referrer, RegistryStore
+from customhouse.registry.sweep import Breach, Grace, Swept
+from customhouse.registry.uploads import Uploads
+
+REMEMBERED_BYTES = 64 * 1024 * 1024
+EVERY = 1_000_000
+_MOST_SOURCES = 16
+
+
+class RegistryService:
+    """One registry: repositories, their manifests, tags and blobs."""
+
+    def __init__(self, store: RegistryStore, blobs: BlobStore, audit: Audit, clock: Callable[[], datetime]) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.uploads = Uploads(store, blobs, self.attach_blob, clock)
+        self._audit = audit
+        self._clock = clock
+        self._raw = RawCache(REMEMBERED_BYTES)
+
+    # Reading
+
+    def resolve(self, repository: str, reference: str) -> StoredManifest:
+        """By tag or digest, as a client may have it. Raises ManifestUnknown, ManifestRefused."""
+        with self.store.read() as tx:
+            found = self._found(tx, repository, reference)
+            if found.refused is not None:
+                raise ManifestRefused(repository, found.digest, found.refused)
+            return self._loaded(tx, found)
+
+    def manifest(self, repository: str, digest: Digest) -> StoredManifest:
+        """By digest, withdrawn or not. Raises ManifestUnknown."""
+        with self.store.read() as tx:
+            return self._loaded(tx, self._found(tx, repository, digest))
+
+    def blob(self, repository: str, digest: Digest) -> StoredBlob:
+        """Raises BlobUnknown unless this repository holds it."""
+        with self.store.read() as tx:
+            size = self.store.linked(tx, repository, [digest]).get(digest)
+        if size is None:
+            raise BlobUnknown(repository, digest)
+        return StoredBlob(digest, size)
+
+    def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
+        """The bytes of a blob that this repository holds. Raises BlobUnknown."""
+        self.blob(repository, digest)
+        try:
+            return self.blobs.open(digest)
+        except BlobMissing:
+            raise BlobUnknown(repository, digest) from None
+
+    def tags(self, repository: str, *, after: str = "", limit: int = EVERY) -> list[str]:
+        """In order of their bytes. Raises RepositoryUnknown."""
+        with self.store.read() as tx:
+            found = self.store.tags(tx, repository, after, limit)
+            if not found and not self.store.known(tx, repository):
+                raise RepositoryUnknown(repository)
+            return found
+
+    def tag_digest(self, repository: str, tag: str) -> Digest | None:
+        """What a tag points at, withdrawn or not."""
+        with self.store.read() as tx:
+            found = self.store.find(tx, repository, tag) if valid_tag(tag) else None
+            return found.digest if found else None
+
+    def referrers(
+        self, repository: str, subject: Digest, artifact_type: str | None = None, *, after: str = "", limit: int = EVERY
+    ) -> list[Referrer]:
+        """Manifests of this repository whose subject is `subject`, which itself may be absent."""
+        with self.store.read() as tx:
+            return self.store.referrers(tx, repository, subject, artifact_type, after, limit)
+
+    def repositories(self, prefix: str = "", *, after: str = "", limit: int = EVERY) -> list[str]:
+        """Names of repositories that hold manifests."""
+        with self.store.read() as tx:
+            return self.store.repositories(tx, prefix, after, limit)
+
+    # What a push changes
+
+    def push_manifest(self, repository: str, reference: str, raw: bytes, media_type: str | None) -> StoredManifest:
+        """Keep a manifest under a tag or under its digest; the bytes stay as they are."""
+        with self.store.write() as tx:
+            stored = self.put_manifest(tx, repository, reference, raw, media_type, self._clock())
+            faults.point("registry.manifest.commit")
+        self._raw.put(stored.digest, raw)
+        return stored
+
+    def put_manifest(
+        self, tx: Connection, repository: str, reference: str, raw: bytes, media_type: str | None, now: datetime
+    ) -> StoredManifest:
+        """The same inside `tx`. Raises InvalidManifest, DigestMismatch, ContentMissing, SizeMismatch, InvalidTag."""
+        _check_repository(repository)
+        by_digest = Digest.parse(reference) if ":" in reference else None
+        if by_digest is None and not valid_tag(reference):
+            raise InvalidTag(reference)
+        parsed = parse_manifest(raw, media_type)
+        digest = Digest.of(raw, by_digest.algorithm if by_digest else "sha256")
+        if by_digest and digest != by_digest:
+            raise DigestMismatch(by_digest, digest)
+        needed = needs_of(parsed)
+        self.store.lock_repositories(tx, repository)
+        held = self.store.linked(tx, repository, [child for child, kind in needed.items() if kind == "blob"])
+        held |= self.store.held(tx, repository, [child for child, kind in needed.items() if kind == "manifest"])
+        check_held(repository, parsed, held)
+        faults.point("registry.manifest.checked")
+        subject = parsed.subject.digest if parsed.subject else None
+        self.store.put_manifest(
+            tx,
+            repository,
+            Content(digest, parsed.media_type, raw, subject, parsed.referrer_type, parsed.annotations, needed),
+            now,
+        )
+        faults.point("registry.manifest.stored")
+        if by_digest is None:
+            self.store.set_tag(tx, repository, reference, digest, now)
+        return StoredManifest(digest, parsed.media_type, len(raw), raw, subject)
+
+    def attach_blob(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> int:
+        """Make a repository hold a blob whose bytes the caller has just stored; returns its size in bytes.
+
+        Raises Unavailable where a sweep took the bytes between the two: the caller has to store them again.
+        """
+        _check_repository(repository)
+        self.store.lock_blob(tx, digest)
+        size = self.blobs.stat(digest)
+        if size is None:
+            raise Unavailable(f"the bytes of {digest} were swept while they arrived", hint="Send them again.")
+        faults.point("registry.blob.seen")
+        self.store.put_blob(tx, digest, size, now)
+        self.store.link_blobs(tx, repository, [digest], now)
+        faults.point("registry.blob.linked")
+        return size
+
+    def mount(self, repository: str, digest: Digest, source: str) -> StoredBlob | None:
+        """Make a repository hold what `source` holds; None where it does not. The caller may read `source`."""
+        _check_repository(repository)
+        with self.store.write() as tx:
+            if not self.store.linked(tx, source, [digest]):
+                return None
+            size = self.store.hold_blob(tx, digest)
+            if size is None:
+                return None
+            self.store.link_blobs(tx, repository, [digest], self._clock())
+            faults.point("registry.mount.linked")
+        return StoredBlob(digest, size)
+
+    def sources(self, digest: Digest) -> list[str]:
+        """A few repositories that hold a blob: for a mount that names none. Never to be shown to a caller."""
+        with self.store.read() as tx:
+            return self.store.repositories_with(tx, digest, _MOST_SOURCES)
+
+    # Deletion
+
+    def delete_manifest(self, repository: str, digest: Digest, actor: str) -> None:
+        """With the tags that point at it; content that others hold stays. Raises ManifestUnknown, ContentInUse."""
+        now = self._clock()
+        with self.store.write() as tx:
+            self.store.lock_repositories(tx, repository)
+            self._found(tx, repository, digest)
+            self._not_in_use(tx, repository, digest)
+            tags = self.store.tags_of(tx, repository, digest)
+            for tag in tags:
+                self.store.remove_tag(tx, repository, tag)
+            self.store.drop_manifest(tx, repository, digest)
+            faults.point("registry.manifest.deleted")
+            self._log(tx, actor, "manifest.delete", repository, digest, {"tags": tags[:100]}, now)
+
+    def delete_tag(self, repository: str, tag: str, actor: str) -> None:
+        """Raises ManifestUnknown."""
+        now = self._clock()
+        with self.store.write() as tx:
+            self.store.lock_repositories(tx, repository)
+            digest = self.remove_tag(tx, repository, tag)
+            if digest is None:
+                raise ManifestUnknown(repository, tag)
+            self._log(tx, actor, "tag.delete", f"{repository}:{tag}", digest, {}, now)
+
+    def delete_blob(self, repository: str, digest: Digest, actor: str) -> None:
+        """Raises BlobUnknown, ContentInUse."""
+        now = self._clock()
+        with self.store.write() as tx:
+            self.store.lock_repositories(tx, repository)
+            if not self.store.linked(tx, repository, [digest]):
+                raise BlobUnknown(repository, digest)
+            self._not_in_use(tx, repository, digest)
+            self.store.unlink_blob(tx, repository, digest)
+            faults.point("registry.blob.deleted")
+            self._log(tx, actor, "blob.delete", repository, digest, {}, now)
+
+    # For those who certify and publish, inside their transactions
+
+    def link_tree(
+        self, tx: Connection, source: str, target: str, digest: Digest, now: datetime | None = None
+    ) -> list[Digest]:
+        """Make `target` hold a manifest of `source` and all that it needs; returns the digests, manifests first.
+
+        Referrers are not followed. Raises ContentMissing naming what is absent, rows or bytes.
+        """
+        _check_repository(target)
+        now = now or self._clock()
+        self.store.lock_repositories(tx, source, target)
+        manifests: dict[Digest, None] = {}
+        blobs: dict[Digest, None] = {}
+        level = [digest]
+        while level:
+            manifests.update(dict.fromkeys(level))
+            needs = self.store.needs(tx, level)
+            blobs.update({child: None for child, kind in needs if kind == "blob"})
+            level = list({child: None for child, kind in needs if kind == "manifest" and child not in manifests})
+        held = self.store.held(tx, source, list(manifests))
+        linked = self.store.linked(tx, source, list(blobs))
+        missing = [found for found in manifests if found not in held]
+        missing += [found for found in blobs if self.blobs.stat(found) != linked.get(found, -1)]
+        if missing:
+            raise ContentMissing(source, tuple(missing))
+        self.store.link_blobs(tx, target, blobs, now)
+        faults.point("registry.tree.blobs")
+        self.store.hold_manifests(tx, target, manifests, now)
+        faults.point("registry.tree.manifests")
+        return [*manifests, *blobs]
+
+    def set_tag(self, tx: Connection, repository: str, tag: str, digest: Digest, now: datetime) -> None:
+        """Raises InvalidTag, ManifestUnknown."""
+        if not valid_tag(tag):
+            raise InvalidTag(tag)
+        self.store.lock_repositories(tx, repository)
+        self._found(tx, repository, digest)
+        self.store.set_tag(tx, repository, tag, digest, now)
+
+    def remove_tag(self, tx: Connection, repository: str, tag: str) -> Digest | None:
+        """Returns what it pointed at, or None where there was no such tag."""
+        self.store.lock_repositories(tx, repository)
+        return self.store.remove_tag(tx, repository, tag)
+
+    def delete_repository(self, tx: Connection, repository: str) -> None:
+        """Let go of everything in it; the sweep collects what no other repository holds."""
+        self.store.lock_repositories(tx, repository)
+        self.store.drop_repository(tx, repository)
+
+    def refuse(self, tx: Connection, repository: str, digest: Digest, reason: str) -> None:
+        """From now on pulls of this manifest from this repository are answered with the reason."""
+        self.store.refuse(tx, repository, digest, reason)
+
+    def unrefuse(self, tx: Connection, repository: str, digest: Digest) -> bool:
+        """Hand it out again; False where it was not refused."""
+        return self.store.unrefuse(tx, repository, digest)
+
+    # Upkeep
+
+    def sweep(self, now: datetime, grace: Grace = Grace(), batch: int = 1000) -> Swept:
+        """Collect at most `batch` of each kind: rows first, bytes after (R2). Safe beside pushes and other sweeps."""
+        cut, leftovers = grace.cut(now), self.store.leftovers
+        with self.store.read() as tx:
+            links = leftovers.unused_links(tx, cut.unused, batch)
+            uploads = leftovers.stale_uploads(tx, cut.upload, batch)
+        gone_links = sum(leftovers.collect_link(repository, digest, cut.unused) for repository, digest in links)
+        faults.point("registry.sweep.links")
+        gone_manifests = leftovers.collect_content()
+        with self.store.read() as tx:
+            blobs = leftovers.unlinked_blobs(tx, cut.unlinked, batch)
+        gone_blobs = 0
+        for digest in blobs:
+            if leftovers.collect_blob(digest, cut.unlinked):
+                faults.point("registry.sweep.row")
+                gone_blobs += self._drop_bytes(digest)
+        with self.store.read() as tx:
+            rowless = leftovers.rowless(tx, self.blobs.digests(cut.orphan))
+        orphans = sum(self._drop_bytes(digest) for digest in rowless)
+        gone_uploads = sum(self._drop_upload(name) for name in uploads) + self._drop_rowless_uploads(cut.upload)
+        return Swept(gone_links, gone_blobs, gone_manifests, orphans, gone_uploads)
+
+    def all_tags(self, tx: Connection) -> Iterator[tuple[str, str, Digest]]:
+        """(repository, tag, digest) of the whole registry, as this transaction sees it (for `doctor`)."""
+        return self.store.all_tags(tx)
+
+    def breaches(self, rehash: bool = False) -> Iterator[Breach]:
+        """Every place where R1 or R4 does not hold; with `rehash`, also bytes that are not those of their digest."""
+        leftovers = self.store.leftovers
+        with self.store.read() as tx:
+            blobs = list(leftovers.blobs(tx))
+            for repository, parent, child in leftovers.broken_needs(tx):
+                yield Breach("R4", f"{repository}@{parent}", f"needs {child}, which the repository does not hold")
+            for repository, tag, digest in leftovers.dangling_tags(tx):
+                yield Breach("R4", f"{repository}:{tag}", f"points at {digest}, which the repository does not hold")
+            for digest, raw in leftovers.contents(tx) if rehash else ():
+                if Digest.of(raw, digest.algorithm) != digest:
+                    yield Breach("R1", digest, "the manifest's bytes were altered in the database")
+        for digest, size in blobs:
+            found = self.blobs.stat(digest)
+            if found != size:
+                with self.store.read() as tx:
+                    if leftovers.has_blob(tx, digest):  # else it was swept while we looked
+                        yield Breach("R1", digest, f"has a row and {found or 'no'} of {size} bytes")
+            elif rehash and not self._intact(digest):
+                yield Breach("R1", digest, "the blob's bytes were altered in the store")
+
+    def _intact(self, digest: Digest) -> bool:
+        hasher = digest.hasher()
+        try:
+            with self.blobs.open(digest) as stream:
+                while chunk := stream.read(1024 * 1024):
+                    hasher.update(chunk)
+        except BlobMissing:
+            return True  # swept while we looked; `stat` has judged the rest
+        return hasher.hexdigest() == digest.hex
+
+    def _drop_bytes(self, digest: Digest) -> bool:
+        with self.store.write() as tx:
+            if not self.store.leftovers.without_row(tx, digest):
+                return False
+            self.blobs.delete(digest)
+        faults.point("registry.sweep.bytes")
+        return True
+
+    def _drop_upload(self, name: str) -> bool:
+        try:
+            self.uploads.abandon(name, self.blobs.upload(name))
+        except UploadBusy:
+            return False
+        return True
+
+    def _drop_rowless_uploads(self, before: datetime) -> int:
+        if not isinstance(self.blobs, HasUnfinished):
+            return 0
+        with self.store.read() as tx:
+            known = self.store.leftovers.uploads(tx)
+        return sum(self._drop_upload(name) for name in list(self.blobs.unfinished(before)) if name not in known)
+
+    def _found(self, tx: Connection, repository: str, reference: str) -> Found:
+        found = self.store.find(tx, repository, reference)
+        if found is None:
+            raise ManifestUnknown(repository, reference)
+        return found
+
+    def _loaded(self, tx: Connection, found: Found) -> StoredManifest:
+        raw = self._raw.get(found.digest)
+        if raw is None:
+            raw = self.store.raw(tx, found.digest)
+            if raw is None:
+                raise ManifestUnknown("the store", found.digest)
+            self._raw.put(found.digest, raw)
+        return StoredManifest(found.digest, found.media_type, found.size, raw)
+
+    def _not_in_use(self, tx: Connection, repository: str, digest: Digest) -> None:
+        user = self.store.needed_by(tx, repository, digest)
+        if user is not None:
+            raise ContentInUse(digest, user)
+
+    def _log(
+        self, tx: Connection, actor: str, action: str, subject: str, digest: Digest, detail: dict[str, object],
+        now: datetime,
+    ) -> None:  # fmt: skip
+        self._audit.append(tx, actor=actor, action=action, subject=subject, digest=digest, detail=detail, now=now)
+
+
+def _check_repository(name: str) -> None:
+    if not valid_repository(name):
+        raise InvalidName(name)

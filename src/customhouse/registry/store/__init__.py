@@ -1,0 +1,300 @@
+"""Rows of the registry: which repository holds which content.
+
+1. `registry_content` holds a manifest's bytes once, `registry_need` the edges out of it; both depend on the bytes only.
+   `registry_manifest`, `registry_link` and `registry_tag` say what a repository holds.
+2. A blob row exists only while its bytes do. Whoever links a blob holds its row (FOR KEY SHARE), whoever collects one
+   takes it FOR UPDATE first and looks again: one of the two waits and then sees what the other did.
+3. A change of what one repository holds is made under `lock_repositories`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, and_, delete, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+from customhouse.db import Database
+from customhouse.oci.digest import Digest
+from customhouse.registry.store.leftovers import Leftovers
+from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
+
+T = TypeVar("T")
+IN_ONE_QUERY = 500
+
+
+@dataclass(frozen=True)
+class Found:
+    """A manifest that a repository holds; `refused` is why it may not be pulled, or None."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    refused: str | None
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """One entry of the referrers API."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    artifact_type: str
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A manifest's bytes and what they say: `needs` maps each child to "blob" or "manifest"."""
+
+    digest: Digest
+    media_type: str
+    raw: bytes
+    subject: Digest | None
+    artifact_type: str
+    annotations: Mapping[str, str]
+    needs: Mapping[Digest, str]
+
+
+class RegistryStore:
+    """The registry's tables. Every method works in the transaction it is given."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.leftovers = Leftovers(database)
+        self.local = database.dialect == "sqlite"
+        self._insert = insert_sqlite if database.dialect == "sqlite" else insert_postgresql
+
+    def read(self) -> AbstractContextManager[Connection]:
+        return self._database.read()
+
+    def write(self) -> AbstractContextManager[Connection]:
+        return self._database.write()
+
+    def lock_repositories(self, tx: Connection, *names: str) -> None:
+        for name in sorted(set(names)):
+            self._database.lock(tx, f"registry:{name}")
+
+    # Blobs
+
+    def lock_blob(self, tx: Connection, digest: Digest) -> None:
+        """Between looking at a blob's bytes and writing or removing its row nobody else does either."""
+        self._database.lock(tx, f"blob:{digest}")
+
+    def put_blob(self, tx: Connection, digest: Digest, size: int, now: datetime) -> None:
+        put = self._insert(blob).values(digest=digest, size=size, stored_at=now)
+        tx.execute(put.on_conflict_do_update(index_elements=["digest"], set_={"stored_at": now, "size": size}))
+
+    def hold_blob(self, tx: Connection, digest: Digest) -> int | None:
+        """The size of a stored blob, whose row stays until this transaction ends."""
+        held = select(blob.c.size).where(blob.c.digest == digest).with_for_update(read=True, key_share=True)
+        return tx.execute(held).scalar()
+
+    def link_blobs(self, tx: Connection, repository: str, digests: Iterable[Digest], now: datetime) -> None:
+        rows = [{"repository": repository, "digest": digest, "linked_at": now} for digest in digests]
+        if rows:
+            put = self._insert(link)
+            tx.execute(
+                put.on_conflict_do_update(
+                    index_elements=["repository", "digest"], set_={"linked_at": put.excluded.linked_at}
+                ),
+                rows,
+            )
+
+    def unlink_blob(self, tx: Connection, repository: str, digest: Digest) -> bool:
+        gone = delete(link).where(link.c.repository == repository, link.c.digest == digest)
+        return tx.execute(gone).rowcount > 0
+
+    def linked(self, tx: Connection, repository: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Of these, the ones that the repository holds, with their sizes."""
+        found: dict[Digest, int] = {}
+        for some in _pieces(digests):
+            query = (
+                select(blob.c.digest, blob.c.size)
+                .join(link, link.c.digest == blob.c.digest)
+                .where(link.c.repository == repository, link.c.digest.in_(some))
+            )
+            found.update({Digest(row.digest): row.size for row in tx.execute(query)})
+        return found
+
+    def repositories_with(self, tx: Connection, digest: Digest, limit: int) -> list[str]:
+        query = select(link.c.repository).where(link.c.digest == digest).order_by(link.c.repository).limit(limit)
+        return list(tx.execute(query).scalars())
+
+    # Manifests
+
+    def find(self, tx: Connection, repository: str, reference: str) -> Found | None:
+        """By tag or digest."""
+        query: Select[Any] = (
+            select(content.c.digest, content.c.media_type, content.c.size, refusal.c.reason)
+            .select_from(manifest)
+            .join(content, content.c.digest == manifest.c.digest)
+            .outerjoin(
+                refusal,
+                and_(refusal.c.repository == manifest.c.repository, refusal.c.digest == manifest.c.digest),
+            )
+            .where(manifest.c.repository == repository)
+        )
+        if ":" in reference:
+            query = query.where(manifest.c.digest == reference)
+        else:
+            query = query.join(
+                tag, and_(tag.c.repository == manifest.c.repository, tag.c.digest == manifest.c.digest)
+            ).where(tag.c.name == reference)
+        row = tx.execute(query).one_or_none()
+        return Found(Digest(row.digest), row.media_type, row.size, row.reason) if row else None
+
+    def raw(self, tx: Connection, digest: Digest) -> bytes | None:
+        return tx.execute(select(content.c.raw).where(content.c.digest == digest)).scalar()
+
+    def put_manifest(self, tx: Connection, repository: str, made: Content, now: datetime) -> None:
+        """Content, its edges, and the row that the repository holds it."""
+        put = self._insert(content).values(
+            digest=made.digest,
+            media_type=made.media_type,
+            raw=made.raw,
+            size=len(made.raw),
+            subject=made.subject,
+            artifact_type=made.artifact_type,
+            annotations=dict(made.annotations),
+        )
+        # An update of nothing, so that the row is locked against a sweep on both outcomes.
+        tx.execute(put.on_conflict_do_update(index_elements=["digest"], set_={"size": put.excluded.size}))
+        edges = [{"parent": made.digest, "child": child, "kind": kind} for child, kind in made.needs.items()]
+        if edges:
+            tx.execute(self._insert(need).on_conflict_do_nothing(), edges)
+        self.hold_manifests(tx, repository, [made.digest], now)
+
+    def hold_manifests(self, tx: Connection, repository: str, digests: Iterable[Digest], now: datetime) -> None:
+        rows = [{"repository": repository, "digest": digest, "pushed_at": now} for digest in digests]
+        if rows:
+            tx.execute(self._insert(manifest).on_conflict_do_nothing(), rows)
+
+    def drop_manifest(self, tx: Connection, repository: str, digest: Digest) -> None:
+        tx.execute(delete(manifest).where(manifest.c.repository == repository, manifest.c.digest == digest))
+
+    def held(self, tx: Connection, repository: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Of these manifests, the ones that the repository holds, with their sizes."""
+        found: dict[Digest, int] = {}
+        for some in _pieces(digests):
+            query = (
+                select(content.c.digest, content.c.size)
+                .join(manifest, manifest.c.digest == content.c.digest)
+                .where(manifest.c.repository == repository, manifest.c.digest.in_(some))
+            )
+            found.update({Digest(row.digest): row.size for row in tx.execute(query)})
+        return found
+
+    def needs(self, tx: Connection, parents: Sequence[Digest]) -> list[tuple[Digest, str]]:
+        """What these manifests need: (child, "blob" | "manifest")."""
+        found: list[tuple[Digest, str]] = []
+        for some in _pieces(parents):
+            query = select(need.c.child, need.c.kind).where(need.c.parent.in_(some)).order_by(need.c.child)
+            found.extend((Digest(row.child), row.kind) for row in tx.execute(query))
+        return found
+
+    def needed_by(self, tx: Connection, repository: str, child: Digest) -> Digest | None:
+        """A manifest of the repository that needs this blob or manifest."""
+        query = (
+            select(need.c.parent)
+            .join(manifest, manifest.c.digest == need.c.parent)
+            .where(manifest.c.repository == repository, need.c.child == child)
+            .limit(1)
+        )
+        parent = tx.execute(query).scalar()
+        return Digest(parent) if parent else None
+
+    def referrers(
+        self, tx: Connection, repository: str, subject: Digest, artifact_type: str | None, after: str, limit: int
+    ) -> list[Referrer]:
+        query = (
+            select(*(column for column in content.c if column is not content.c.raw))
+            .join(manifest, manifest.c.digest == content.c.digest)
+            .where(manifest.c.repository == repository, content.c.subject == subject, content.c.digest > after)
+            .order_by(content.c.digest)
+            .limit(limit)
+        )
+        if artifact_type is not None:
+            query = query.where(content.c.artifact_type == artifact_type)
+        return [
+            Referrer(Digest(row.digest), row.media_type, row.size, row.artifact_type, row.annotations)
+            for row in tx.execute(query)
+        ]
+
+    # Tags, refusals, repositories
+
+    def set_tag(self, tx: Connection, repository: str, name: str, digest: Digest, now: datetime) -> None:
+        put = self._insert(tag).values(repository=repository, name=name, digest=digest, set_at=now)
+        tx.execute(
+            put.on_conflict_do_update(index_elements=["repository", "name"], set_={"digest": digest, "set_at": now})
+        )
+
+    def remove_tag(self, tx: Connection, repository: str, name: str) -> Digest | None:
+        """Returns what it pointed at."""
+        where = and_(tag.c.repository == repository, tag.c.name == name)
+        digest = tx.execute(select(tag.c.digest).where(where)).scalar()
+        tx.execute(delete(tag).where(where))
+        return Digest(digest) if digest else None
+
+    def tags(self, tx: Connection, repository: str, after: str, limit: int) -> list[str]:
+        query = select(tag.c.name).where(tag.c.repository == repository, tag.c.name > after)
+        return list(tx.execute(query.order_by(tag.c.name).limit(limit)).scalars())
+
+    def tags_of(self, tx: Connection, repository: str, digest: Digest) -> list[str]:
+        query = select(tag.c.name).where(tag.c.repository == repository, tag.c.digest == digest).order_by(tag.c.name)
+        return list(tx.execute(query).scalars())
+
+    def all_tags(self, tx: Connection) -> Iterator[tuple[str, str, Digest]]:
+        """(repository, tag, digest) of the whole registry."""
+        query = select(tag.c.repository, tag.c.name, tag.c.digest).order_by(tag.c.repository, tag.c.name)
+        return ((row.repository, row.name, Digest(row.digest)) for row in tx.execute(query))
+
+    def known(self, tx: Connection, repository: str) -> bool:
+        """Does the repository hold anything?"""
+        held = select(manifest.c.digest).where(manifest.c.repository == repository).limit(1)
+        blobs = select(link.c.digest).where(link.c.repository == repository).limit(1)
+        return tx.execute(held).first() is not None or tx.execute(blobs).first() is not None
+
+    def repositories(self, tx: Connection, prefix: str, after: str, limit: int) -> list[str]:
+        """Repositories that hold manifests, in order."""
+        query = select(manifest.c.repository).distinct().where(manifest.c.repository > after)
+        if prefix:
+            query = query.where(manifest.c.repository.startswith(prefix, autoescape=True))
+        return list(tx.execute(query.order_by(manifest.c.repository).limit(limit)).scalars())
+
+    def drop_repository(self, tx: Connection, repository: str) -> None:
+        for table in (tag, refusal, manifest, link, upload):
+            tx.execute(delete(table).where(table.c.repository == repository))
+
+    def refuse(self, tx: Connection, repository: str, digest: Digest, reason: str) -> None:
+        put = self._insert(refusal).values(repository=repository, digest=digest, reason=reason)
+        tx.execute(put.on_conflict_do_update(index_elements=["repository", "digest"], set_={"reason": reason}))
+
+    def unrefuse(self, tx: Connection, repository: str, digest: Digest) -> bool:
+        gone = delete(refusal).where(refusal.c.repository == repository, refusal.c.digest == digest)
+        return tx.execute(gone).rowcount > 0
+
+    # Uploads
+
+    def begin_upload(self, tx: Connection, name: str, repository: str, now: datetime) -> None:
+        tx.execute(self._insert(upload).values(id=name, repository=repository, touched_at=now))
+
+    def find_upload(self, tx: Connection, name: str, repository: str) -> datetime | None:
+        """When it was last touched, or None where this repository has no such upload."""
+        query = select(upload.c.touched_at).where(upload.c.id == name, upload.c.repository == repository)
+        return tx.execute(query).scalar()
+
+    def touch_upload(self, tx: Connection, name: str, now: datetime) -> None:
+        tx.execute(update(upload).where(upload.c.id == name).values(touched_at=now))
+
+    def end_upload(self, tx: Connection, name: str) -> None:
+        tx.execute(delete(upload).where(upload.c.id == name))
+
+
+def _pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), IN_ONE_QUERY):
+        yield items[start : start + IN_ONE_QUERY]

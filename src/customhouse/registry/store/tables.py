@@ -1,0 +1,82 @@
+"""The registry's tables; `customhouse.registry.store` says what they mean together.
+
+Names are compared byte by byte (collation C), so that pages begin and end alike on both engines.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, LargeBinary, String, Table, Text
+
+from customhouse.db import UtcDateTime, metadata
+
+
+def _name(length: int) -> Any:
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+_REPOSITORY, _DIGEST, _TAG = _name(255), _name(160), _name(128)
+
+blob = Table(
+    "registry_blob",
+    metadata,
+    Column("digest", _DIGEST, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("stored_at", UtcDateTime, nullable=False),
+)
+link = Table(
+    "registry_link",
+    metadata,
+    Column("repository", _REPOSITORY, primary_key=True),
+    Column("digest", _DIGEST, ForeignKey("registry_blob.digest"), primary_key=True),
+    Column("linked_at", UtcDateTime, nullable=False),
+    Index("ix_registry_link_digest", "digest"),
+)
+content = Table(
+    "registry_content",
+    metadata,
+    Column("digest", _DIGEST, primary_key=True),
+    Column("media_type", String(255), nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("subject", _DIGEST, index=True),
+    Column("artifact_type", String(255), nullable=False),
+    Column("annotations", JSON, nullable=False),
+)
+need = Table(
+    "registry_need",
+    metadata,
+    Column("parent", _DIGEST, ForeignKey("registry_content.digest"), primary_key=True),
+    Column("child", _DIGEST, primary_key=True, index=True),
+    Column("kind", String(8), nullable=False),
+)
+manifest = Table(
+    "registry_manifest",
+    metadata,
+    Column("repository", _REPOSITORY, primary_key=True),
+    Column("digest", _DIGEST, ForeignKey("registry_content.digest"), primary_key=True),
+    Column("pushed_at", UtcDateTime, nullable=False),
+    Index("ix_registry_manifest_digest", "digest"),
+)
+tag = Table(
+    "registry_tag",
+    metadata,
+    Column("repository", _REPOSITORY, primary_key=True),
+    Column("name", _TAG, primary_key=True),
+    Column("digest", _DIGEST, nullable=False),
+    Column("set_at", UtcDateTime, nullable=False),
+    Index("ix_registry_tag_repository_digest", "repository", "digest"),
+)
+refusal = Table(
+    "registry_refusal",
+    metadata,
+    Column("repository", _REPOSITORY, primary_key=True),
+    Column("digest", _DIGEST, primary_key=True),
+    Column("reason", Text, nullable=False),
+)
+upload = Table(
+    "registry_upload",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("repository", _REPOSITORY, nullable=False),
+    Column("touched_at", UtcDateTime, nullable=False),
+)
