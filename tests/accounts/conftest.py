@@ -1,27 +1,51 @@
 """A room of people: a service on each database, with passwords that cost next to nothing."""
 
+import base64
+
 import pytest
 from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from customhouse.accounts.passwords import Passwords
-from customhouse.accounts.people import HUB
+from customhouse.accounts.people import HUB, Principal
 from customhouse.accounts.service import AccountsService
 from customhouse.accounts.store import AccountsStore
-from customhouse.accounts.tokens import TokenKey, TokenSigner
-from customhouse.audit import Audit
+from customhouse.accounts.tokens import Scope, TokenKey, TokenSigner
+from customhouse.audit import Audit, Entry
 from customhouse.db import Database
 from tests.conftest import Clock
 
 HOST = "localhost:5443"
 URL = f"https://{HOST}"
 PASSWORD = "right horse battery"
+STAGING = "staging/acme/web"
 
 
 def new_key_pem() -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def basic(name: str, password: str) -> str:
+    """The header of RFC 7617."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def signed_in(people: AccountsService, name: str) -> Principal:
+    with people.store.read() as tx:
+        return people._principal_of_login(tx, name)
+
+
+def log(people: AccountsService) -> list[Entry]:
+    with people.store.read() as tx:
+        people.audit.verify(tx)
+        return list(people.audit.entries(tx))
+
+
+def rights(people: AccountsService, principal: Principal, repository: str = STAGING) -> frozenset[str]:
+    issued = people.issue_registry_token(principal, [Scope("repository", repository, frozenset({"*"}))])
+    return people.signer.verify(issued.token, people.clock()).access.get(repository, frozenset())
 
 
 def cheap_passwords() -> Passwords:

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from customhouse.accounts import http
+from customhouse.accounts.authorizer import Authorizer, TokenRequired
 from customhouse.accounts.service import AccountsService
 from customhouse.problem import handlers
 from tests.accounts.conftest import HOST, PASSWORD, URL
@@ -89,6 +90,20 @@ def test_the_star_is_for_administrators(client: TestClient, people: AccountsServ
     assert got["admin"][STAGING] == {"*", "pull", "push", "delete"}
     assert got["paula"][STAGING] == {"pull", "push", "delete"}
     assert got["otto"] == {}
+
+
+def test_the_catalogue_of_all_repositories_is_for_administrators(client: TestClient, people: AccountsService) -> None:
+    guard = Authorizer(people.signer, f"{URL}/token", HOST, people.clock)
+    with pytest.raises(TokenRequired) as caught:
+        guard.authorize(None, "catalog", "*")
+    assert caught.value.challenge.scope == "registry:catalog:*"
+    query = {"scope": caught.value.challenge.scope}
+    for name in ("admin", "carl", "paula"):
+        token = client.get("/token", params=query, auth=(name, PASSWORD)).json()["token"]
+        assert guard.may(f"Bearer {token}", "catalog", "*") == (name == "admin")
+    assert access(people, client.get("/token?scope=repository:catalog:*", auth=("admin", PASSWORD))) == {}
+    with pytest.raises(TokenRequired):
+        guard.authorize(f"Bearer {token}", "catalog", "*")
 
 
 def test_an_anonymous_caller_gets_a_token_without_a_refresh_token(client: TestClient, people: AccountsService) -> None:

@@ -10,7 +10,8 @@
 2. `*` (what the notary client asks for to rotate a key or to delete) is an administrator's, in staging only; a
    member who asks for `*` is given pull, push and delete.
 3. An administrator stands in for any publisher in staging; what he pushes there has him as its author.
-4. An access token has at most pull and push of this, and its own publisher's staging only.
+4. `catalog` (docker's scope `registry:catalog:*`) stands for the lists of all repositories: administrators only.
+5. An access token has at most pull and push of this, and its own publisher's staging only.
 """
 
 import re
@@ -19,6 +20,7 @@ from enum import StrEnum
 from customhouse.accounts.people import RESERVED, Principal
 
 EVERYTHING = "*"
+CATALOG = "catalog"  # one component: no repository can have this name
 ACTIONS = frozenset({"pull", "push", "delete", EVERYTHING})
 _READ = frozenset({"pull"})
 _WORK = frozenset({"pull", "push", "delete"})
@@ -64,6 +66,8 @@ def allowed(principal: Principal, repository: str, *, anonymous_pull: bool) -> f
         rights = _in_staging(principal, publisher_of(repository) or "")
     elif kind is Kind.QUARANTINE:
         rights = _READ if principal.certifies else _NOTHING
+    elif repository == CATALOG:
+        rights = frozenset({EVERYTHING}) if principal.administers else _NOTHING
     elif kind is Kind.OFFICIAL:
         rights = _READ if anonymous_pull or not principal.anonymous else _NOTHING
     else:
@@ -88,7 +92,7 @@ def granted(asked: frozenset[str], rights: frozenset[str]) -> frozenset[str]:
 def why_not_writable(repository: str) -> str | None:
     """A sentence for those who push where nobody pushes, or None where somebody may."""
     kind = kind_of(repository)
-    if kind is Kind.STAGING:
+    if kind is Kind.STAGING or repository == CATALOG:
         return None
     if kind is Kind.QUARANTINE:
         return "nobody pushes to quarantine: the hub itself pins there what it examines"

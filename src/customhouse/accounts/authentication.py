@@ -145,7 +145,7 @@ class Authentication:
         who = principal or ANONYMOUS
         given: dict[str, frozenset[str]] = {}
         for scope in scopes:
-            if scope.type == "repository":
+            if scope.known:
                 rights = access.granted(scope.actions, self.allowed(who, scope.name))
                 given[scope.name] = given.get(scope.name, frozenset()) | rights
         return self.signer.issue(who.name, given, self.clock(), owner=who.owner)

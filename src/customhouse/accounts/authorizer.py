@@ -12,7 +12,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from customhouse.accounts.access import why_not_writable
-from customhouse.accounts.tokens import Claims, TokenRejected, TokenSigner, without_host
+from customhouse.accounts.tokens import Claims, TokenRejected, TokenSigner, resource_type, without_host
 from customhouse.errors import Denied, Unauthenticated
 
 REMEMBERED = 4096
@@ -122,4 +122,4 @@ def _asked(name: str, action: str) -> str:
     """The scope to ask for; a name that could break out of the quoted string is left out of the header."""
     if not name or not all(letter.isascii() and (letter.isalnum() or letter in "._-/:") for letter in name):
         return ""
-    return f"repository:{name[:512]}:{'pull,push' if action == 'push' else action}"
+    return f"{resource_type(name)}:{name[:512]}:{'pull,push' if action == 'push' else action}"

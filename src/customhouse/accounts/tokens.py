@@ -25,6 +25,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
 
+from customhouse.accounts.access import CATALOG
 from customhouse.errors import Invalid, Unauthenticated
 
 SERVICE = "customhouse"  # one audience for registry and trust: a refresh token of one is used with the other
@@ -87,6 +88,11 @@ class Scope:
             raise InvalidScope(text, "not a list of actions")
         return cls(found[1], without_host(name, host), frozenset(words), found[2] or "")
 
+    @property
+    def known(self) -> bool:
+        """Of a type that this hub gives rights to: a repository, or `registry:catalog`."""
+        return self.type == resource_type(self.name)
+
     def __str__(self) -> str:
         kind = f"{self.type}({self.resource_class})" if self.resource_class else self.type
         return f"{kind}:{self.name}:{','.join(sorted(self.actions))}"
@@ -98,6 +104,11 @@ def parse_scopes(texts: Iterable[str], host: str) -> tuple[Scope, ...]:
     if len(words) > MOST_SCOPES:
         raise InvalidScope(words[MOST_SCOPES], f"more than {MOST_SCOPES} scopes in one request")
     return tuple(Scope.parse(word, host) for word in words)
+
+
+def resource_type(name: str) -> str:
+    """The type of what a name stands for: the catalogue is of the registry, all else is a repository."""
+    return "registry" if name == CATALOG else "repository"
 
 
 def without_host(name: str, host: str) -> str:
@@ -135,7 +146,7 @@ class Issued:
     def scope(self) -> str:
         """The granted scopes, parted by spaces."""
         return " ".join(
-            str(Scope("repository", name, actions)) for name, actions in sorted(self.access.items()) if actions
+            str(Scope(resource_type(name), name, actions)) for name, actions in sorted(self.access.items()) if actions
         )
 
 
@@ -192,7 +203,7 @@ class TokenSigner:
             "jti": secrets.token_hex(16),
             "owner": owner,
             "access": [
-                {"type": "repository", "name": name, "actions": sorted(actions)}
+                {"type": resource_type(name), "name": name, "actions": sorted(actions)}
                 for name, actions in sorted(given.items())
             ],
         }
@@ -222,7 +233,7 @@ def _read_claims(claims: Mapping[str, Any]) -> Claims:
         access = {
             str(entry["name"]): frozenset(map(str, entry["actions"]))
             for entry in claims["access"]
-            if entry["type"] == "repository"
+            if entry["type"] == resource_type(str(entry["name"]))
         }
         starts, expires = (datetime.fromtimestamp(claims[name], UTC) for name in ("nbf", "exp"))
         return Claims(str(claims["sub"]), access, starts, expires, str(claims.get("owner", "")))
