@@ -17,18 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
 
+from customhouse.advisories.matching import AdvisoryReport
+from customhouse.catalogue.packages import Catalogue
 from customhouse.certification.findings import JSON, Severity
 from customhouse.errors import CustomhouseError
 from customhouse.oci.image import Filesystem, Image
 from customhouse.oci.layer import Wants
 from customhouse.oci.manifest import Manifest
-
-if TYPE_CHECKING:
-    from customhouse.advisories.matching import AdvisoryReport
-    from customhouse.catalogue.packages import Catalogue
-    from customhouse.sandbox.runner import RunRecord
+from customhouse.sandbox.runner import RunRecord
 
 ENTRY_POINT_GROUP = "customhouse.checks"
 _ID = re.compile(r"[A-Z]{2,4}(-[A-Z0-9]+)+")
@@ -53,9 +50,9 @@ class Subject:
     image: Image
     tag: str
     index: Manifest | None
-    catalogue: "Catalogue"
-    advisories: "AdvisoryReport"
-    run: "RunRecord | None"
+    catalogue: Catalogue
+    advisories: AdvisoryReport
+    run: RunRecord | None
     now: datetime
 
 

@@ -1,8 +1,9 @@
 """Small real images, built in memory: the same bytes every time, with everything right until it is changed.
 
-`layer({...})` makes a layer from paths, `tar_layer(...)` from raw tar bytes with whatever tricks they hold, `image(...)`
-a whole image of docker's or OCI's format, `index(...)` several platforms. The result knows its blobs and can be
-written as an OCI layout or as what `docker save` writes. `minimal_server_image()` runs on any x86-64 Linux; it needs nothing.
+`layer({...})` makes a layer from paths, `tar_layer(...)` one from raw tar bytes with whatever tricks they hold,
+`image(...)` a whole image of docker's or OCI's format, `index(...)` several platforms. The result knows its blobs and
+can be written as an OCI layout or as what `docker save` writes. `minimal_server_image()` runs on any x86-64 Linux; it
+needs nothing.
 """
 
 import gzip
