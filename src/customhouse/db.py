@@ -67,13 +67,16 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             self.engine = create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+        # PostgreSQL would otherwise show each statement another moment.
+        view = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading = self.engine.execution_options(**view)
         self._writers = threading.RLock() if self.dialect == "sqlite" else None
         self._depth = threading.local()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: one consistent view, no lock."""
-        with _translated(), self.engine.connect() as tx:
+        with _translated(), self._reading.connect() as tx:
             yield tx
 
     @contextmanager

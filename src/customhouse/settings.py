@@ -83,6 +83,8 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any)
         if name not in _CLIENT_ONLY and (text := environment.get(PREFIX + name.upper())) is not None:
             values[name] = text
     values.update({name: value for name, value in given.items() if value is not None})
+    if values.get("engine", "auto") == "auto" and environment.get("DOCKER_HOST"):
+        values["engine"] = environment["DOCKER_HOST"]  # as every docker client finds its engine
     return _checked(Settings(data=data, **{name: _typed(known[name].type, name, v) for name, v in values.items()}))
 
 

@@ -8,18 +8,21 @@
 4. A verdict is bound to its inputs: digest, policy, advisories, analyser versions, waivers (S4).
 """
 
+import io
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from customhouse import __version__, faults
 from customhouse.accounts.access import Kind, kind_of, publisher_of
 from customhouse.accounts.people import Principal
 from customhouse.audit import Audit
-from customhouse.certification.findings import Finding, Outcome
+from customhouse.certification.examination import Examiner, Material
+from customhouse.certification.findings import JSON, Finding, Outcome
 from customhouse.certification.policy import Policy
+from customhouse.certification.store import CertificationStore
 from customhouse.certification.submission import (
     ACTIVE,
     FINAL,
@@ -30,28 +33,19 @@ from customhouse.certification.submission import (
     SubmissionUnknown,
     WrongState,
 )
-from customhouse.certification.store import CertificationStore
 from customhouse.certification.verdict import Verdict, judge
 from customhouse.certification.waiver import Waiver
 from customhouse.enrolment.service import EnrolmentService, NotEnrolled, Untrusted
 from customhouse.errors import Invalid, NotFound
+from customhouse.oci.digest import Digest
 from customhouse.registry.service import RegistryService
-from customhouse.trust.service import TrustUpdate
+from customhouse.trust.names import SNAPSHOT
+from customhouse.trust.update import TrustUpdate
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 HUB = "hub"  # the actor of what the hub does by itself
-
-
-class Examiner(Protocol):
-    """Looks at pinned content; `run` says whether the image may be started after what `content` found."""
-
-    def content(self, submission: Submission) -> tuple[list[Finding], dict[str, Any]]:
-        """Everything but running it: (findings, inputs of the verdict)."""
-
-    def run(self, submission: Submission) -> tuple[list[Finding], dict[str, Any]]:
-        """Run it in the sandbox: (findings, inputs of the verdict)."""
 
 
 class CertificationService:
@@ -92,7 +86,7 @@ class CertificationService:
                 tag=tag,
                 digest=signed.digest,
                 length=signed.length,
-                snapshot_version=update.versions["snapshot"],
+                snapshot_version=update.versions[SNAPSHOT],
                 author=update.actor,
                 state=State.RECEIVED,
                 reason="",
@@ -165,14 +159,11 @@ class CertificationService:
 
     def examine(self, submission: str) -> str:
         """One pass over every layer of every platform, feeding all the checks."""
-        return self._examine(submission, "content", self._examiner.content)
+        return self._examine(submission, "content", lambda row: self._examiner.content(self._material(row)))
 
     def run(self, submission: str) -> str:
         """Start it in the sandbox and prove its health-check, unless its content must not be started."""
-        row = self.get(submission)
-        if row.state is not State.EXAMINING:
-            return row.state.value
-        return self._examine(submission, "run", self._examiner.run)
+        return self._examine(submission, "run", self._run)
 
     def judge(self, submission: str) -> str:
         """Findings, policy and waivers give the verdict, and the verdict the next state."""
@@ -359,7 +350,7 @@ class CertificationService:
         self,
         submission: str,
         part: str,
-        look: Callable[[Submission], tuple[list[Finding], dict[str, Any]]],
+        look: Callable[[Submission], tuple[list[Finding], dict[str, JSON]]],
     ) -> str:
         row = self.get(submission)
         if row.state is not State.EXAMINING:
@@ -374,6 +365,29 @@ class CertificationService:
             self._store.add_event(tx, row.id, part, _summary(part, findings), now)
             faults.point(f"{part}.commit")
         return State.EXAMINING.value
+
+    def _run(self, row: Submission) -> tuple[list[Finding], dict[str, JSON]]:
+        with self._store.read() as tx:
+            found, inputs = self._store.examinations(tx, row)["content"]
+        return self._examiner.run(self._material(row), [Finding.parse(item) for item in found], inputs)
+
+    def _material(self, row: Submission) -> Material:
+        """What is pinned, and nothing else (invariant S3)."""
+        stored = self._registry.manifest(row.quarantine, row.digest)
+        return Material(
+            name=row.id,
+            content=lambda digest: self._open(row.quarantine, digest),
+            manifest=stored.raw,
+            media_type=stored.media_type,
+            reference=row.reference(self.host),
+            tag=row.tag,
+        )
+
+    def _open(self, repository: str, digest: Digest) -> BinaryIO:
+        try:
+            return self._registry.open_blob(repository, digest)
+        except NotFound:  # manifests of an index are not blobs
+            return io.BytesIO(self._registry.manifest(repository, digest).raw)
 
     def _state_after(self, verdict: Verdict) -> State:
         if verdict.value == "refused":

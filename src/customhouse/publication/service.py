@@ -13,6 +13,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from customhouse import faults
 from customhouse.accounts.people import Principal
 from customhouse.audit import Audit
@@ -24,18 +27,16 @@ from customhouse.publication import plan
 from customhouse.publication.plan import HubKeys
 from customhouse.registry.service import RegistryService
 from customhouse.review.service import ReviewService
-from customhouse.trust.names import ROOT, Gun, RoleName
-from customhouse.trust.service import TrustService, VersionConflict
+from customhouse.trust.metadata import parse_file
+from customhouse.trust.names import ROOT, SNAPSHOT, TIMESTAMP, Gun, RoleName
+from customhouse.trust.service import TrustService
+from customhouse.trust.update import VersionConflict
 from customhouse.trust.verify import SignedTag
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 ATTEMPTS = 20  # other publications in the same GUN may come first; each attempt signs again
-
-
-class NotSignedByHub(Invalid):
-    """The record would not match what is signed: refused rather than half done."""
 
 
 class PublicationService:
@@ -196,16 +197,19 @@ class PublicationService:
     def root_certificate(self) -> dict[str, Any]:
         """What a consumer pins: the hub's root certificate, its key id, and the name it signs under."""
         public = self._keys.root.public
+        leaf = public.certificates[0]
         return {
-            "hub_name": self._keys.name,
-            "certificate": public.encoded,
+            "certificate": leaf.public_bytes(Encoding.PEM).decode(),
             "key_id": public.canonical_id,
-            "role": str(ROOT),
+            "sha256": leaf.fingerprint(SHA256()).hex(),
         }
 
 
 def _versions(files: dict[RoleName, bytes]) -> dict[RoleName, int]:
-    """The versions that were signed over; empty for a GUN that has none."""
-    from customhouse.trust.metadata import version_of
+    """The versions that were signed over; a GUN that must still be new has no root.
 
-    return {role: version_of(raw, role) for role, raw in files.items()}
+    Snapshot and timestamp are not among them: the trust server makes them within the commit.
+    """
+    if not files:
+        return {ROOT: 0}
+    return {role: parse_file(role, raw).version for role, raw in files.items() if role not in (SNAPSHOT, TIMESTAMP)}

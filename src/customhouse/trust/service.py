@@ -244,10 +244,9 @@ class TrustService:
         with self._store.read() as reading:
             return self._store.roots(reading, gun)
 
-    def guns(self) -> list[Gun]:
-        """Every GUN with trust data (for `doctor`)."""
-        with self._store.read() as tx:
-            return [Gun(gun) for gun in self._store.guns(tx)]
+    def guns(self, tx: Connection) -> list[Gun]:
+        """Every GUN with trust data (for `doctor`), as this transaction sees them."""
+        return [Gun(gun) for gun in self._store.guns(tx)]
 
     def _stored(self, tx: Connection, gun: Gun) -> Stored:
         files = {RoleName(role): content for role, content in self._store.current_files(tx, gun).items()}

@@ -1,0 +1,204 @@
+"""The ASGI application of one origin, and the process that serves it.
+
+1. `/v2/` is the registry, except what the trust server knows (`…/_trust/…`); `/token`, `/api/v1/`, `/healthz` and
+   `/readyz` are the rest. Each door answers errors in its own dialect.
+2. Paths that carry blobs go through no middleware.
+3. SIGTERM or SIGINT: no new connections, requests in progress get 5 seconds, steps 3; then the process ends. What
+   was cut is resumed at the next start.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from customhouse import doctor
+from customhouse.accounts import http as accounts_http
+from customhouse.advisories import http as advisories_http
+from customhouse.certification.submission import Submission
+from customhouse.enrolment import http as enrolment_http
+from customhouse.errors import Denied
+from customhouse.hub import Hub, certificate_files
+from customhouse.problem import Page, reply, routes_of_api
+from customhouse.publication import http as publication_http
+from customhouse.registry import http as registry_http
+from customhouse.review import http as review_http
+from customhouse.settings import Settings
+from customhouse.trust import http as trust_http
+
+REQUEST_SECONDS, STEP_SECONDS = 5, 3
+
+
+def application(hub: Hub) -> ASGIApp:
+    """Everything behind one origin."""
+    principal_of = hub.accounts.principal_of
+    trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host)
+    registry_door = registry_http.Door(hub.registry, hub.authorizer)
+
+    def submission_json(row: Submission) -> dict[str, Any]:
+        return review_http.as_json(row, hub.settings.host, hub.review.approvals(row))
+
+    others = Router(
+        routes=[
+            *accounts_http.routes(hub.accounts, hub.settings.host),
+            *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
+            *enrolment_http.routes(hub.enrolment, principal_of),
+            *review_http.routes(hub.certification, hub.review, principal_of),
+            *publication_http.routes(hub.publication, principal_of, submission_json, lambda: bundle(hub)),
+            *_administration(hub),
+            Route("/healthz", _healthy),
+            Route("/readyz", _ready(hub)),
+        ],
+        redirect_slashes=False,
+    )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await others(scope, receive, send)
+            return
+        path = scope["path"]
+        if trust_http.owns(path):
+            await trust_door(scope, receive, send)
+        elif path == "/v2" or path.startswith("/v2/"):
+            await registry_door(scope, receive, send)
+        else:
+            await others(scope, receive, send)
+
+    return app
+
+
+async def _healthy(_request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+def _ready(hub: Hub) -> Callable[[Request], Awaitable[Response]]:
+    def look() -> None:
+        with hub.database.read() as tx:
+            tx.exec_driver_sql("SELECT 1")
+
+    async def ready(_request: Request) -> Response:
+        await run_in_threadpool(look)
+        return PlainTextResponse("ready\n")
+
+    return ready
+
+
+def bundle(hub: Hub) -> dict[str, Any]:
+    """What a consumer pins: the hub's root certificate, and its local authority if it has one."""
+    authority, _, _ = certificate_files(hub.settings, hub.clock())
+    return {
+        "version": 1,
+        "host": hub.settings.host,
+        "url": hub.settings.url,
+        "hub_name": hub.settings.hub_name,
+        "roots": [hub.publication.root_certificate()],
+        "ca": authority.read_text() if authority else None,
+    }
+
+
+def _administration(hub: Hub) -> list[Route]:
+    """Questions of operators: the audit log and the invariants."""
+
+    async def who_may(request: Request) -> None:
+        who = await run_in_threadpool(hub.accounts.principal_of, request.headers.get("authorization"))
+        if not who.certifies:
+            raise Denied("only certifiers and administrators may read this")
+
+    def entries(page: Page) -> dict[str, Any]:
+        after = int(page.after) if page.after.isdigit() else 0
+        with hub.database.read() as tx:
+            found = list(hub.audit.entries(tx, after=after, limit=page.limit))
+        return {"entries": found, "next": str(found[-1].seq) if len(found) == page.limit else None}
+
+    def proof(checkpoint: str | None) -> dict[str, Any]:
+        with hub.database.read() as tx:
+            seq, digest = hub.audit.verify(tx, checkpoint)
+        return {"entries": seq, "checkpoint": f"{seq}:{digest}"}
+
+    async def audit(request: Request) -> Response:
+        await who_may(request)
+        return reply(await run_in_threadpool(entries, Page.parse(request)))
+
+    async def verify(request: Request) -> Response:
+        await who_may(request)
+        return reply(await run_in_threadpool(proof, request.query_params.get("checkpoint")))
+
+    async def look(request: Request) -> Response:
+        await who_may(request)
+        rehash = request.query_params.get("rehash") == "true"
+        breaks = await run_in_threadpool(lambda: doctor.examine(hub, rehash=rehash, running=True))
+        return reply({"sound": not breaks, "breaks": [item.as_json() for item in breaks]})
+
+    return routes_of_api(
+        [
+            Route("/api/v1/audit", audit),
+            Route("/api/v1/audit/verify", verify),
+            Route("/api/v1/doctor", look),
+        ]
+    )
+
+
+def serve(settings: Settings) -> int:
+    """Run a hub until SIGTERM or SIGINT; returns the exit code. Prints one `ready` line on standard output."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    hub = Hub(settings)
+    _, chain, key = certificate_files(settings, hub.clock())
+    host, port = settings.listen_address
+    hub.start()
+    config = uvicorn.Config(
+        application(hub),
+        host=host,
+        port=port,
+        ssl_certfile=chain,
+        ssl_keyfile=key,
+        http="httptools",
+        loop="uvloop",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=REQUEST_SECONDS,
+        timeout_keep_alive=65,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    server = _Announcing(config, f"ready {settings.url}")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The server raises the signal once more when it has drained; by then it must not kill what closes below.
+        signal.signal(number, lambda _number, _frame: None)
+    try:
+        server.run()
+    finally:
+        _leave_in_time()
+        hub.close(STEP_SECONDS)
+    return 0
+
+
+class _Announcing(uvicorn.Server):
+    """Says `ready` when the socket takes connections, not before."""
+
+    def __init__(self, config: uvicorn.Config, line: str) -> None:
+        super().__init__(config)
+        self._line = line
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(self._line, flush=True)
+
+
+def _leave_in_time() -> None:
+    """A step in a foreign library may not look up; the process ends all the same, and the step is repeated."""
+    timer = threading.Timer(STEP_SECONDS + 1.5, lambda: os._exit(0))
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,313 @@
+"""The one wiring place: settings in, a hub out. Nothing else knows how the rooms are put together.
+
+1. First start makes what is missing, each file whole or not at all: master key, hub keys, TLS, administrator.
+2. One thread keeps the hub moving: heartbeat, sweep of dead executors, workflows for submissions that have none,
+   renewal of timestamps, sweeps of content. What it does is idempotent, so any number of hubs may do it.
+3. `close` stops within the seconds it is given; what is cut goes on at the next start.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from cryptography.hazmat.primitives import serialization
+
+from customhouse import faults, migrations, pipeline, tls
+from customhouse.accounts.authorizer import Authorizer
+from customhouse.accounts.passwords import Passwords
+from customhouse.accounts.people import HUB
+from customhouse.accounts.service import AccountsService
+from customhouse.accounts.store import AccountsStore
+from customhouse.accounts.tokens import TokenKey, TokenSigner
+from customhouse.advisories.service import AdvisoriesService
+from customhouse.advisories.store import AdvisoriesStore
+from customhouse.audit import Audit
+from customhouse.blobs import FileBlobs
+from customhouse.certification.check import discover
+from customhouse.certification.examination import Examiner
+from customhouse.certification.policy import Policy
+from customhouse.certification.service import CertificationService
+from customhouse.certification.store import CertificationStore
+from customhouse.db import Database
+from customhouse.enrolment.service import EnrolmentService
+from customhouse.enrolment.store import EnrolmentStore
+from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
+from customhouse.keys import PrivateKey, PublicKey
+from customhouse.publication.plan import HubKeys
+from customhouse.publication.service import PublicationService
+from customhouse.registry.service import RegistryService
+from customhouse.registry.store import RegistryStore
+from customhouse.review.service import ReviewService, waivers_of
+from customhouse.review.store import ReviewStore
+from customhouse.sandbox.docker_engine import DockerEngine
+from customhouse.sandbox.runner import AbsentEngine, Runner
+from customhouse.settings import Settings, system_clock
+from customhouse.signing import SealedSigner, Vault
+from customhouse.trust.certificates import root_certificate
+from customhouse.trust.service import TrustService
+from customhouse.trust.store import TrustStore
+from customhouse.workflows import Workflows
+
+TICK_SECONDS = 2.0
+RENEW_SECONDS, SWEEP_SECONDS = 60.0, 600.0
+_log = logging.getLogger("customhouse.hub")
+
+
+class Hub:
+    """Every room of one hub, put together. `start` begins the work, `close` ends it."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = system_clock) -> None:
+        self.settings, self.clock = settings, clock
+        faults.arm(settings.fault)
+        self._lock = _lock(settings.data)
+        self.vault = Vault(_master_key(settings))
+        self.database = Database(settings.database_url)
+        migrations.upgrade(self.database)
+        self._awake, self._stopping = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        host = settings.host
+
+        self.audit = Audit(self.database)
+        signer = TokenSigner(_token_key(settings.data / "keys", self.vault), settings.url)
+        self.accounts = AccountsService(
+            AccountsStore(self.database), self.audit, signer, Passwords(), clock, settings.anonymous_pull
+        )
+        self.authorizer = Authorizer(signer, f"{settings.url}/token", host, clock)
+        self.blobs = FileBlobs(settings.data / "blobs")
+        self.registry = RegistryService(RegistryStore(self.database), self.blobs, self.audit, clock)
+        self.trust = TrustService(TrustStore(self.database), self.vault, self.audit, clock, listeners=(self,))
+        self.enrolment = EnrolmentService(
+            EnrolmentStore(self.database), self.trust, self._publisher_exists, self.audit, clock, host
+        )
+        self.advisories = AdvisoriesService(AdvisoriesStore(self.database), self.audit, clock)
+        checks = discover()
+        self.policy = _policy(settings.policy).bind(checks)
+        self.runner = _runner(settings, clock)
+        review_store = ReviewStore(self.database)
+        max_age = self.policy.advisories_max_age
+        self.certification = CertificationService(
+            CertificationStore(self.database),
+            registry=self.registry,
+            enrolment=self.enrolment,
+            examiner=Examiner(
+                checks, self.policy, lambda packages: self.advisories.match(packages, max_age), self.runner, clock
+            ),
+            policy=self.policy,
+            waivers=waivers_of(review_store, clock),
+            audit=self.audit,
+            clock=clock,
+            host=host,
+            wake=self.wake,
+        )
+        self.enrolment.on_enrolled = self.certification.enrolled
+        self.enrolment.after_enrolled = self.wake
+        self.review = ReviewService(review_store, self.certification, self.audit, clock, self.wake)
+        self.publication = PublicationService(
+            certification=self.certification,
+            review=self.review,
+            enrolment=self.enrolment,
+            registry=self.registry,
+            trust=self.trust,
+            keys=_hub_keys(settings, self.vault, clock()),
+            audit=self.audit,
+            clock=clock,
+        )
+        self.workflows = Workflows(
+            self.database,
+            settings.workflow_database_url,
+            clock=clock,
+            workers=settings.workers,
+            sole=self.database.dialect == "sqlite",
+        )
+        pipeline.define(self.workflows, self.certification, self.publication)
+
+    # The hub is the trust server's listener, because certification is made after it.
+
+    def accepted(self, tx: object, update: object) -> None:
+        """A trust update, inside its transaction."""
+        self.certification.accepted(tx, update)  # type: ignore[arg-type]
+
+    def committed(self, update: object) -> None:
+        """A trust update, after its commit."""
+        self.certification.committed(update)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        """First administrator, leftovers of a crash, then the workers."""
+        self.accounts.add_administrator_if_none(_administrator_password(self.settings))
+        try:
+            self.runner.cleanup()
+        except CustomhouseError as error:  # no engine now: the checks say so, submission by submission
+            _log.warning("the container engine does not answer: %s", error.message)
+        self.workflows.launch()
+        self._thread = threading.Thread(target=self._keep_moving, name="hub", daemon=True)
+        self._thread.start()
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be a submission without a workflow: look now."""
+        self._awake.set()
+
+    def close(self, seconds: int) -> None:
+        """Stop taking work; steps that run get so many seconds."""
+        self._stopping.set()
+        self._awake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+        self.workflows.close(seconds)
+        self.database.close()
+        self._lock.close()
+
+    def _publisher_exists(self, name: str) -> bool:
+        try:
+            self.accounts.publisher(HUB, name)
+        except NotFound:
+            return False
+        return True
+
+    def _keep_moving(self) -> None:
+        renewed = swept = self.clock()
+        while not self._stopping.is_set():
+            self._awake.wait(TICK_SECONDS)
+            self._awake.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self.workflows.beat()
+                self.workflows.sweep()
+                pipeline.start_waiting(self.workflows, self.certification)
+                now = self.clock()
+                if now - renewed >= timedelta(seconds=RENEW_SECONDS):
+                    self.trust.renew_all(now)
+                    renewed = now
+                if now - swept >= timedelta(seconds=SWEEP_SECONDS):
+                    self.registry.sweep(now)
+                    swept = now
+            except CustomhouseError as error:
+                _log.warning("%s %s", error.message, error.hint)
+            except Exception:  # the thread must outlive whatever one turn meets; the next turn tries again
+                _log.exception("a turn of the hub failed")
+
+
+def _lock(data: Path) -> BinaryIO:
+    """One process per data directory: two on one SQLite file would each take the other's work."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = (data / "lock").open("ab")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        raise Conflict(
+            f"another hub is running on {data}", hint="Stop it first, or give each its own --data directory."
+        ) from error
+    return held
+
+
+def _master_key(settings: Settings) -> bytes:
+    path = settings.master_key_file or settings.data / "master-key"
+    if settings.master_key_file is None and not path.exists():
+        _write_secret(path, secrets.token_hex(32).encode())
+    try:
+        return bytes.fromhex(path.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise Invalid(f"{path} does not hold a master key", hint="It holds 64 hexadecimal digits.") from error
+
+
+def _hub_keys(settings: Settings, vault: Vault, now: datetime) -> HubKeys:
+    folder = settings.data / "keys"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    root = _sealed_key(folder, "root", vault)
+    certificate = folder / "root.crt"
+    if not certificate.exists():
+        key = PrivateKey.of_der(vault.unseal(root.sealed, root.context))
+        _write_secret(certificate, root_certificate(key, f"{settings.host}/*", now))
+    public = PublicKey.of_certificate(certificate.read_bytes())
+    return HubKeys(
+        root=SealedSigner(vault, public, root.sealed, root.context),
+        targets=_sealed_key(folder, "targets", vault),
+        release=_sealed_key(folder, "release", vault),
+        name=settings.hub_name,
+    )
+
+
+def _sealed_key(folder: Path, name: str, vault: Vault) -> SealedSigner:
+    """A signing key at rest: `NAME.sealed`, made at first use."""
+    path, context = folder / f"{name}.sealed", f"hub-key:{name}"
+    if not path.exists():
+        _write_secret(path, SealedSigner.create(vault, PrivateKey.generate(), context).sealed)
+    sealed = path.read_bytes()
+    public = PrivateKey.of_der(vault.unseal(sealed, context)).public
+    return SealedSigner(vault, public, sealed, context)
+
+
+def _token_key(folder: Path, vault: Vault) -> TokenKey:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    signer = _sealed_key(folder, "token", vault)
+    key = PrivateKey.of_der(vault.unseal(signer.sealed, signer.context)).crypto
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return TokenKey.parse(pem)
+
+
+def _runner(settings: Settings, clock: Callable[[], datetime]) -> Runner:
+    """The container engine by setting; several hubs may share one, so each marks what is its own."""
+    if settings.engine == "none":
+        return AbsentEngine()
+    url = settings.engine
+    if url == "auto":
+        if not Path("/var/run/docker.sock").exists():
+            return AbsentEngine("there is no container engine on this machine")
+        url = "unix:///var/run/docker.sock"
+    mark = sha256(str(settings.data.resolve()).encode()).hexdigest()[:12]
+    return DockerEngine(url, clock, hub=f"customhouse-{mark}")
+
+
+def _policy(path: Path | None) -> Policy:
+    if path is None:
+        return Policy.default()
+    try:
+        return Policy.parse(path.read_bytes())
+    except OSError as error:
+        raise Invalid(f"the policy {path} cannot be read: {error.strerror}") from error
+
+
+def _administrator_password(settings: Settings) -> str:
+    """Given by the operator, or made once and left in a file that only he can read."""
+    if settings.admin_password:
+        return settings.admin_password
+    path = settings.data / "admin-password"
+    if not path.exists():
+        _write_secret(path, secrets.token_urlsafe(18).encode() + b"\n")
+    return path.read_text().strip()
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    """A file of mode 0600, whole or not at all, durable before it is relied upon."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def certificate_files(settings: Settings, now: datetime) -> tuple[Path | None, Path, Path]:
+    """(local authority or None, server chain, server key) for the listener."""
+    if settings.tls_certificate and settings.tls_key:
+        return None, settings.tls_certificate, settings.tls_key
+    host = settings.host.rpartition(":")[0] if settings.host.rpartition(":")[2].isdigit() else settings.host
+    return tls.ensure(settings.data / "tls", host, now)
