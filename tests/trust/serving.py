@@ -1,0 +1,139 @@
+"""The trust door on a free loopback port over TLS, with a stub for who may do what."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from sqlalchemy import Connection
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from customhouse.accounts.authorizer import Challenge, TokenRequired
+from customhouse.audit import Audit
+from customhouse.db import Database
+from customhouse.signing import Vault
+from customhouse.trust import http
+from customhouse.trust.service import TrustService
+from customhouse.trust.store import TrustStore
+from customhouse.trust.update import TrustUpdate
+
+MASTER = b"m" * 32
+
+
+@dataclass
+class Subject:
+    subject: str
+
+
+@dataclass
+class StubAuthorizer:
+    """A token names its bearer and the actions it allows: `Bearer alice:pull,push`."""
+
+    realm: str = "https://localhost/token"
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def authorize(self, authorization: str | None, repository: str, action: str) -> Subject:
+        self.asked.append((repository, action))
+        name, _, actions = (authorization or "").removeprefix("Bearer ").partition(":")
+        if action in actions.split(",") or "*" in actions.split(","):
+            return Subject(name)
+        error = "insufficient_scope" if authorization else ""
+        scope = f"repository:{repository}:{action}"
+        raise TokenRequired("authentication required", Challenge(self.realm, "customhouse", scope, error))
+
+
+@dataclass
+class Listener:
+    """Writes down what it is told; refuses when it is given an error."""
+
+    accepted_updates: list[TrustUpdate] = field(default_factory=list)
+    committed_updates: list[TrustUpdate] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    def accepted(self, tx: Connection, update: TrustUpdate) -> None:
+        self.accepted_updates.append(update)
+        if self.refusal is not None:
+            raise self.refusal
+
+    def committed(self, update: TrustUpdate) -> None:
+        self.committed_updates.append(update)
+
+
+@dataclass
+class Served:
+    host: str
+    ca: Path
+    service: TrustService
+    listener: Listener
+
+
+@contextmanager
+def serving(database: Database, folder: Path) -> Iterator[Served]:
+    """A running server; clients reach it as https://localhost:PORT and find tokens at /token."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host = f"localhost:{listening.getsockname()[1]}"
+        authorizer = StubAuthorizer(f"https://{host}/token")
+        listener = Listener()
+        service = TrustService(
+            TrustStore(database), Vault(MASTER), Audit(database), lambda: datetime.now(UTC), [listener]
+        )
+
+        async def ping(request: Request) -> JSONResponse:
+            challenge = str(Challenge(authorizer.realm, "customhouse"))
+            return JSONResponse({}, 401, {"WWW-Authenticate": challenge})
+
+        async def token(request: Request) -> JSONResponse:
+            actions = request.query_params.get("scope", "").rpartition(":")[2]
+            return JSONResponse({"token": f"publisher:{actions}", "expires_in": 300})
+
+        app = Starlette(
+            routes=[*http.routes(service, authorizer, host), Route("/v2/", ping), Route("/token", token)]
+        )
+        certificate, key = _certificate(folder)
+        config = uvicorn.Config(
+            app, ssl_certfile=str(certificate), ssl_keyfile=str(key), ssl_version=ssl.PROTOCOL_TLS_SERVER,
+            log_level="error", lifespan="off",
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        try:
+            yield Served(host, certificate, service, listener)
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=2)).add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    certificate, private = folder / "server.crt", folder / "server.key"
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return certificate, private

@@ -1,0 +1,169 @@
+"""Debian's notary client and docker's trust commands against this server, over TLS."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from customhouse.db import Database
+from customhouse.keyfiles import KeyFile, read_key_file, write_key_file
+from customhouse.keys import PrivateKey, PublicKey
+from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
+from customhouse.trust.update import file_version
+from tests.trust.serving import Served, serving
+
+PASSPHRASE = "correct horse battery"
+
+
+class Client:
+    """A user with a home of his own."""
+
+    def __init__(self, served: Served, home: Path) -> None:
+        home.mkdir(exist_ok=True)
+        self.served = served
+        self.home = home
+        self.gun = f"{served.host}/staging/acme/app"
+
+    def run(self, *words: str, fails: bool = False) -> str:
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": str(self.home), "DOCKER_CONFIG": str(self.home / "docker"),
+            "NOTARY_AUTH": "YWxpY2U6c2VjcmV0", "DOCKER_CONTENT_TRUST": "1",
+            **{f"NOTARY_{role}_PASSPHRASE": PASSPHRASE for role in ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")},
+            **{f"DOCKER_CONTENT_TRUST_{kind}_PASSPHRASE": PASSPHRASE for kind in ("ROOT", "REPOSITORY")},
+        }  # fmt: skip
+        done = subprocess.run(
+            words, env=environment, cwd=self.home, input="yes\n", capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, said
+        return said
+
+    def notary(self, *words: str, fails: bool = False) -> str:
+        base = ["notary", "-s", f"https://{self.served.host}", "--tlscacert", str(self.served.ca)]
+        return self.run(*base, "-d", str(self.home / "trust"), *words, fails=fails)
+
+    def target(self, name: str, content: str) -> str:
+        file = self.home / f"{name}.content"
+        file.write_text(content)
+        return str(file)
+
+
+@pytest.fixture
+def served(database: Database, tmp_path: Path) -> Iterator[Served]:
+    with serving(database, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def alice(served: Served, tmp_path: Path) -> Client:
+    return Client(served, tmp_path / "alice")
+
+
+@pytest.fixture
+def consumer(served: Served, tmp_path: Path) -> Client:
+    return Client(served, tmp_path / "consumer")
+
+
+@pytest.mark.needs("notary")
+def test_notary_publishes_rotates_every_key_and_a_consumer_follows(alice: Client, consumer: Client) -> None:
+    gun = alice.gun
+    service = alice.served.service
+    alice.notary("init", "-p", gun)
+    alice.notary("add", "-p", gun, "1", alice.target("one", "first"))
+    assert "1 " in consumer.notary("list", gun)
+    first = service.root_versions(Gun(gun))
+
+    alice.notary("key", "rotate", gun, "snapshot", "-r")
+    alice.notary("key", "rotate", gun, "targets")
+    alice.notary("key", "rotate", gun, "timestamp", "-r")
+    alice.notary("key", "rotate", gun, "root")
+    alice.notary("add", "-p", gun, "2", alice.target("two", "second"))
+    roots = service.root_versions(Gun(gun))
+    assert len(first) == 1
+    assert [file_version(ROOT, raw)[0] for raw in roots] == [1, 2, 3, 4, 5]
+
+    listed = consumer.notary("list", gun)
+    assert "1 " in listed
+    assert "2 " in listed
+    consumer.notary("verify", gun, "2", "-i", alice.target("two", "second"), "-o", "/dev/null")
+    tags = [sorted(update.tags) for update in alice.served.listener.accepted_updates]
+    assert tags[-1] == ["1", "2"]
+    assert alice.served.listener.accepted_updates[-1].changed == ("2",)
+
+
+@pytest.mark.needs("notary")
+def test_notary_delegates_removes_and_delegates_again_with_another_key(alice: Client, consumer: Client) -> None:
+    gun = alice.gun
+    service = alice.served.service
+    alice.notary("init", "-p", gun)
+    alice.notary("key", "rotate", gun, "snapshot", "-r")
+    for turn in (1, 2):
+        key = PrivateKey.generate()
+        public = alice.home / f"bob{turn}.pem"
+        public.write_bytes(_pem(key))
+        folder = alice.home / "trust" / "private"
+        file = KeyFile(key, "delegation")
+        (folder / file.filename).write_bytes(write_key_file(file, PASSPHRASE.encode()))
+        (folder / file.filename).chmod(0o600)
+        alice.notary("delegation", "add", "-p", gun, "targets/releases", str(public), "--all-paths")
+        alice.notary(
+            "add", "-p", gun, f"v{turn}", alice.target("x", f"content {turn}"), "--roles", "targets/releases"
+        )
+        files = service.repository_files(Gun(gun))
+        assert file_version(RELEASES, files[RELEASES])[0] == 1
+        assert f"v{turn}" in Client(alice.served, consumer.home / str(turn)).notary("list", gun)
+        alice.notary("delegation", "remove", "-p", "-y", gun, "targets/releases")
+        assert RELEASES not in service.repository_files(Gun(gun))
+    assert alice.served.listener.accepted_updates[-1].removed == ("v2",)
+
+
+@pytest.mark.needs("notary")
+def test_a_refusal_reaches_the_user_as_a_sentence(alice: Client) -> None:
+    foreign = f"{alice.served.host}/acme/app"
+    said = alice.notary("init", "-p", foreign, fails=True)
+    assert "push to staging/acme/app" in said
+    other = alice.notary("init", "-p", "docker.io/acme/app", fails=True)
+    assert f"this hub signs for {alice.served.host} only" in other
+
+
+@pytest.mark.needs("notary")
+def test_of_two_racing_publishers_one_is_told_to_run_again_and_then_succeeds(
+    alice: Client, consumer: Client
+) -> None:
+    gun = alice.gun
+    alice.notary("init", "-p", gun)
+    alice.notary("key", "rotate", gun, "snapshot", "-r")
+    files = alice.served.service.repository_files(Gun(gun))
+    assert set(files) == {ROOT, TARGETS, SNAPSHOT, TIMESTAMP}
+    alice.notary("add", gun, "late", alice.target("late", "late"))
+    alice.notary("add", "-p", gun, "1", alice.target("one", "one"))
+    assert "late" in alice.notary("list", gun)
+    alice.notary("delete", gun, "--remote")
+    assert alice.served.service.repository_files(Gun(gun)) == {}
+
+
+@pytest.mark.needs("docker")
+def test_docker_initialises_signs_with_a_delegation_and_inspects(alice: Client) -> None:
+    gun = alice.gun
+    said = alice.run("docker", "trust", "key", "generate", "bob")
+    assert "Successfully generated" in said
+    alice.run("docker", "trust", "signer", "add", "--key", "bob.pub", "bob", gun)
+    bob = PublicKey.of_pem((alice.home / "bob.pub").read_bytes())
+    shown = json.loads(alice.run("docker", "trust", "inspect", gun))[0]
+    assert shown["Signers"] == [{"Name": "bob", "Keys": [{"ID": bob.canonical_id}]}]
+    private = next((alice.home / "docker/trust/private").glob(f"{bob.canonical_id}.key"))
+    assert read_key_file(private.read_bytes(), PASSPHRASE.encode()).key.public == bob
+    files = alice.served.service.repository_files(Gun(gun))
+    assert {"root", "targets", "snapshot", "timestamp"} <= set(files)
+
+
+def _pem(key: PrivateKey) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return key.crypto.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
