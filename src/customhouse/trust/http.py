@@ -57,6 +57,10 @@ class Bearer(Protocol):
     def subject(self) -> str:
         """A name, empty for anonymous."""
 
+    @property
+    def owner(self) -> str:
+        """The person behind a machine's token, who is the author of what it signs; may be empty."""
+
 
 class Authorizer(Protocol):
     """Says whether a request may do something, or raises Unauthenticated or Denied."""
@@ -222,7 +226,7 @@ class TrustDoor:
 
     def _authorize(self, request: Request, gun: Gun, action: str) -> str:
         bearer = self._authorizer.authorize(request.headers.get("authorization"), gun.repository, action)
-        return bearer.subject or "anonymous"
+        return bearer.owner or bearer.subject or "anonymous"
 
     def _readable(self, name: str) -> Gun:
         try:
