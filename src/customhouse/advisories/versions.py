@@ -109,9 +109,7 @@ def _runs(text: str) -> Key:
     for sign, number in _RUNS.findall(text):
         if sign or number:
             parts.append(((*(_weight(c) for c in sign), 0), int(number or 0)))
-    if parts == [((0,), 0)]:
-        parts = []
-    return (*parts, ((0,), 0))
+    return (*(parts or [((0,), 0)]), ((0,), 0))  # nothing equals "0"
 
 
 def _weight(sign: str) -> int:
