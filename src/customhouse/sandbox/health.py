@@ -226,13 +226,19 @@ def holding(
     return WAIT
 
 
-def turning_unhealthy(sight: Sight, elapsed: float, timing: Timing, profile: RunProfile) -> Decision:
-    """Does the health-check see that the service has stopped?"""
+def turning_unhealthy(
+    sight: Sight, probes: Sequence[ProbeResult], elapsed: float, timing: Timing, profile: RunProfile
+) -> Decision:
+    """Does the health-check see that the service has stopped? `probes` are those that ended since.
+
+    The first of them may have begun before; after a few more that pass there is nothing to wait for.
+    """
     if not sight.running:
         return _trouble(f"{ended(sight, profile)} while it was stopped")
     if sight.health == "unhealthy":
         return DONE
-    if elapsed >= timing.flip_bound:
+    passed = len(probes) > timing.retries + 2 and all(probe.exit_code == 0 for probe in probes)
+    if passed or elapsed >= timing.flip_bound:
         return _trouble(f"the health-check went on passing for {elapsed:.1f} s while the service was stopped")
     return WAIT
 

@@ -81,7 +81,7 @@ class RunProfile:
     load_seconds: float = 300.0
     stop_grace_seconds: float = 10.0
     probe_interval_seconds: float = 0.5
-    probe_timeout_seconds: float = 3.0
+    probe_timeout_seconds: float = 2.0
     start_allowance_seconds: float = 20.0
     hold_probes: int = 3
     memory_mib: int = 512

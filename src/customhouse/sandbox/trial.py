@@ -179,6 +179,7 @@ class Trial:
         if reached is None:
             with suppress(ImageRefused):  # it has just ended; the next look says so
                 self.engine.signal(self._container, "SIGSTOP")
+        known = len(self._probes)
         record = MutationRecord(
             reach="first" if reached is None else "all",
             processes=processes if reached is None else reached,
@@ -190,7 +191,7 @@ class Trial:
             try:
                 trouble, seconds = self._wait(
                     self.deadline.clock(),
-                    lambda sight, elapsed: health.turning_unhealthy(sight, elapsed, timing, self.profile),
+                    lambda sight, at: health.turning_unhealthy(sight, self._probes[known:], at, timing, self.profile),
                 )
             finally:
                 self._continue()
