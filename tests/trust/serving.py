@@ -36,6 +36,8 @@ MASTER = b"m" * 32
 @dataclass
 class Subject:
     subject: str
+    owner: str = ""
+    owner: str = ""
 
 
 @dataclass
