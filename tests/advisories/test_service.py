@@ -1,4 +1,7 @@
-from datetime import timedelta
+import signal
+import subprocess
+import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ def test_what_was_imported_is_matched(service: AdvisoriesService, tmp_path: Path
     assert found.kev is Coverage.COVERED
 
 
-def test_memory_and_store_give_the_same_report(service: AdvisoriesService, tmp_path: Path, now: Any) -> None:
+def test_memory_and_store_give_the_same_report(service: AdvisoriesService, tmp_path: Path, now: datetime) -> None:
     paths = [
         written(
             tmp_path, "all.zip", dump([FLAW, record("X-2", affected("npm", "y", {"introduced": "0"}), severity=HIGH)])
@@ -196,3 +199,46 @@ def test_more_packages_than_one_query_takes_are_matched(service: AdvisoriesServi
     records = [record(f"X-{i}", fixed_in("npm", f"p{i}", "2.0.0")) for i in range(1200)]
     service.import_feed(written(tmp_path, "all.zip", dump(records)), CERTIFIER)
     assert len(service.match([lib("npm", f"p{i}", "1.0.0") for i in range(1200)]).matches) == 1200
+
+
+def test_a_match_sees_one_moment_while_an_import_goes_on(service: AdvisoriesService, tmp_path: Path) -> None:
+    service.import_feed(written(tmp_path, "one.zip", dump([FLAW])), CERTIFIER)
+    with service.source() as source:
+        before = source.snapshot()
+        service.import_feed(
+            written(tmp_path, "two.zip", dump([record("X-2", fixed_in("npm", "y", "2.0.0"))])), CERTIFIER
+        )
+        assert source.snapshot() == before != service.snapshot()
+        assert not list(source.statements("npm", ["y"]))
+    with service.source() as source:
+        assert list(source.statements("npm", ["y"]))
+
+
+def test_an_import_that_is_killed_is_finished_by_doing_it_again(
+    service: AdvisoriesService, database_url: str, tmp_path: Path, now: datetime
+) -> None:
+    path = written(tmp_path, "all.zip", dump(record(f"X-{i}", fixed_in("npm", f"p{i}", "2.0.0")) for i in range(4500)))
+    script = (
+        "import sys\n"
+        "from datetime import UTC, datetime\n"
+        "from pathlib import Path\n"
+        "from customhouse import faults\n"
+        "from customhouse.accounts.people import HUB\n"
+        "from customhouse.advisories.service import AdvisoriesService\n"
+        "from customhouse.advisories.store import AdvisoriesStore\n"
+        "from customhouse.audit import Audit\n"
+        "from customhouse.db import Database\n"
+        "database = Database(sys.argv[1])\n"
+        "clock = lambda: datetime(2026, 11, 23, tzinfo=UTC)\n"
+        "service = AdvisoriesService(AdvisoriesStore(database), Audit(database), clock)\n"
+        "faults.arm('advisories.import.batch:2')\n"
+        "service.import_feed(Path(sys.argv[2]), HUB)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, database_url, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    packages = [lib("npm", "p1", "3.0.0")]
+    assert service.match(packages).coverage == {"npm": Coverage.MISSING}
+    report = service.import_feed(path, CERTIFIER)
+    assert (report.change.unchanged, report.change.new) == (4000, 500)
+    assert service.match(packages).coverage == {"npm": Coverage.COVERED}
+    assert report.snapshot == MemoryAdvisories.load([path], now).snapshot()

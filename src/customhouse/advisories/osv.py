@@ -268,7 +268,7 @@ def _texts(values: list[Any]) -> bool:
     if not all(type(value) is str for value in values):
         return False
     return not values or (
-        1 <= min(map(len, values)) and max(map(len, values)) <= LONGEST_TEXT and "\0" not in "".join(values)
+        min(map(len, values)) >= 1 and max(map(len, values)) <= LONGEST_TEXT and "\0" not in "".join(values)
     )
 
 

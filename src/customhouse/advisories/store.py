@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -124,6 +125,14 @@ class AdvisoriesStore:
         self._database = database
         self.read = database.read
         self.write = database.write
+
+    @contextmanager
+    def one_moment(self) -> Iterator[Connection]:
+        """A read transaction whose queries all see the same rows, whatever is imported meanwhile."""
+        with self._database.read() as tx:
+            if self._database.dialect == "postgresql":  # the default there is a new view for each query
+                tx = tx.execution_options(isolation_level="REPEATABLE READ")
+            yield tx
 
     def put(self, tx: Connection, records: Iterable[Record], now: datetime) -> Change:
         """Store a batch of records; rule 1."""
