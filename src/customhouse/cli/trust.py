@@ -1,0 +1,88 @@
+"""`customhouse trust`: the hub's bundle for consumers, and what is signed in a repository."""
+
+import json
+from pathlib import Path
+
+import click
+
+from customhouse.cli.hub_api import Connections, connected
+from customhouse.cli.output import Output, reporting
+from customhouse.cli.signing_keys import keys_option, open_keys
+from customhouse.errors import Invalid
+from customhouse.oci.reference import Reference
+
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def trust() -> None:
+    """What is signed in a repository; the hub's trust bundle."""
+
+
+@trust.command()
+@click.option("--out", "target", type=OUTPUT, help="File to write; stdout if not given.")
+@reporting
+@connected
+def export(out: Output, connections: Connections, target: Path | None) -> None:
+    """Write the trust bundle that consumers pin: the hub's root certificates and CA."""
+    from customhouse.cli.consumer import Bundle
+
+    transport = connections.transport()
+    answer = transport.request("GET", "/api/v1/trust/bundle")
+    bundle = Bundle.parse(answer.body)
+    if target is None:
+        out.result(answer.json(), json.dumps(answer.json(), indent=2))
+        return
+    target.write_bytes(answer.body)
+    document = {"file": str(target), "host": bundle.host, "root_keys": sorted(bundle.roots)}
+    keys = [f"  root key {key}" for key in sorted(bundle.roots)]
+    out.result(document, [f"{target}: trust bundle of {bundle.host}", *keys])
+
+
+@trust.command("list")
+@click.argument("repository", metavar="HOST/REPOSITORY")
+@reporting
+@connected
+def list_tags(out: Output, connections: Connections, repository: str) -> None:
+    """List signed tags with their signers; the metadata is verified, its root taken as it is."""
+    from customhouse.settings import system_clock
+    from customhouse.trust.client import Anchor, TrustClient
+    from customhouse.trust.names import Gun
+
+    gun = Gun.parse(Reference.parse(repository).name)
+    found = TrustClient(connections.content(gun.host)).fetch(gun, Anchor(), system_clock())
+    rows = [
+        {"tag": tag.tag, "digest": str(tag.digest), "length": tag.length, "role": str(tag.role),
+         "signers": found.signers(tag.tag)}
+        for tag in found.tags.values()
+    ]
+    document = {
+        "gun": str(gun),
+        "root_key_ids": sorted(found.root_keys),
+        "expires": found.timestamp.expires.isoformat(),
+        "versions": {str(role): number for role, number in found.versions.items()},
+        "tags": rows,
+    }
+    out.result(document, out.table(rows, ("tag", "digest", "role", "signers")))
+
+
+@trust.command()
+@click.argument("reference")
+@keys_option
+@reporting
+@connected
+def revoke(out: Output, connections: Connections, reference: str, keys: Path | None) -> None:
+    """Sign that a tag is gone, with the publisher's keys; from every role they may sign."""
+    from customhouse.settings import system_clock
+    from customhouse.trust.names import Gun
+    from customhouse.trust.publish import TrustPublisher
+
+    target = Reference.parse(reference)
+    if not target.registry or not target.tag:
+        raise Invalid(f"{reference} does not name a registry and a tag")
+    publisher = TrustPublisher(
+        connections.content(target.registry), open_keys(connections.environment, keys), system_clock
+    )
+    done = publisher.remove_tag(Gun.parse(target.name), target.tag)
+    document = {"reference": reference, "roles": [str(role) for role in done.roles]}
+    out.result(document, f"{reference} is signed no more in {', '.join(done.roles)}")
