@@ -19,7 +19,6 @@ from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy import Column, Engine, String, Table, create_engine, delete, event, insert, select, update
-
 from sqlalchemy.exc import SQLAlchemyError
 
 from customhouse.db import Database, UtcDateTime, metadata
