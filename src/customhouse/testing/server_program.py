@@ -17,7 +17,7 @@ _BODY = b"Certified by Customhouse.\n"
 _ANSWER = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
 _RESPONSE = _ANSWER % len(_BODY) + _BODY
 _REQUEST = b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
-_STARTED = b"listening on port 8080\n"
+_STARTED = b"listening\n"
 
 # Linux on x86-64.
 _READ, _WRITE, _CLOSE, _SIGACTION, _SOCKET, _CONNECT, _ACCEPT, _SENDTO = 0, 1, 3, 13, 41, 42, 43, 44
@@ -96,9 +96,9 @@ class _Assembler:
         self.raw(bytes(4))
 
 
-def server_program() -> bytes:
-    """The executable. Always the same bytes."""
-    code = _program()
+def server_program(port: int = PORT) -> bytes:
+    """The executable. Always the same bytes for a port."""
+    code = _program(port)
     size = _HEADERS + len(code)
     identity = b"\x7fELF" + bytes([2, 1, 1, 0]) + bytes(8)
     header = identity + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, BASE + _HEADERS, 64, 0, 0, 64, 56, 2, 64, 0, 0)
@@ -107,7 +107,7 @@ def server_program() -> bytes:
     return header + load + stack + code
 
 
-def _program() -> bytes:
+def _program(port: int) -> bytes:
     asm = _Assembler()
     asm.raw(b"\x83\x3c\x24\x02")  # cmp dword [rsp], 2: the number of arguments
     asm.raw(b"\x48\x8d\xa4\x24" + struct.pack("<i", -4096))  # lea rsp, [rsp-4096]: a buffer; flags stay
@@ -118,7 +118,7 @@ def _program() -> bytes:
     asm.call(_EXIT_GROUP, 1)
     asm.label("stop")
     asm.call(_EXIT_GROUP, 0)
-    _constants(asm)
+    _constants(asm, port)
     return asm.linked()
 
 
@@ -164,7 +164,7 @@ def _probe(asm: _Assembler) -> None:
     asm.jump("always", "stop")
 
 
-def _constants(asm: _Assembler) -> None:
+def _constants(asm: _Assembler, port: int) -> None:
     asm.raw(bytes(-len(asm.code) % 8))
     asm.label("action")  # struct sigaction of the kernel: handler, flags, restorer, mask
     asm.address("stop")
@@ -174,9 +174,9 @@ def _constants(asm: _Assembler) -> None:
     asm.label("patience")  # one second
     asm.raw(struct.pack("<QQ", 1, 0))
     asm.label("anywhere")
-    asm.raw(struct.pack("<H", 2) + struct.pack(">H4s8x", PORT, bytes(4)))
+    asm.raw(struct.pack("<H", 2) + struct.pack(">H4s8x", port, bytes(4)))
     asm.label("here")
-    asm.raw(struct.pack("<H", 2) + struct.pack(">H4s8x", PORT, bytes([127, 0, 0, 1])))
+    asm.raw(struct.pack("<H", 2) + struct.pack(">H4s8x", port, bytes([127, 0, 0, 1])))
     asm.label("one")
     asm.raw(struct.pack("<I", 1))
     for name, text in (("response", _RESPONSE), ("request", _REQUEST), ("started", _STARTED)):
