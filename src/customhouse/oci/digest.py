@@ -37,7 +37,7 @@ class Digest(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        if not isinstance(text, str) or not _FORM.fullmatch(text):
+        if not cls.well_formed(text):
             raise InvalidDigest(str(text))
         return super().__new__(cls, text)
 
@@ -45,6 +45,11 @@ class Digest(str):
     def parse(cls, text: str) -> Self:
         """Raises InvalidDigest."""
         return cls(text)
+
+    @staticmethod
+    def well_formed(text: object) -> bool:
+        """Would `parse` take this?"""
+        return isinstance(text, str) and _FORM.fullmatch(text) is not None
 
     @classmethod
     def of(cls, content: bytes | memoryview, algorithm: str = "sha256") -> Self:

@@ -224,6 +224,7 @@ class Door:
 
     async def _referrers(self, call: Call, claims: Claims) -> Answer:
         subject, kind, after = Digest.parse(call.reference), call.query("artifactType"), _plain(call.query("last"))
+        kind = None if kind is None else _plain(kind)
         found = await self._look(
             lambda: self._service.referrers(call.repository, subject, kind, after=after, limit=MOST_REFERRERS + 1)
         )
@@ -372,5 +373,5 @@ def _descriptor(referrer: Referrer) -> dict[str, Any]:
 
 
 def _plain(text: str | None) -> str:
-    """A `last` that a database can compare: no NUL, not longer than any name."""
+    """A text that a database can compare: no NUL, not longer than any name."""
     return (text or "").replace("\x00", "")[:512]

@@ -207,7 +207,7 @@ class RegistryService:
         now = self._clock()
         with self.store.write() as tx:
             self.store.lock_repositories(tx, repository)
-            digest = self.remove_tag(tx, repository, tag)
+            digest = self.remove_tag(tx, repository, tag) if valid_tag(tag) else None
             if digest is None:
                 raise ManifestUnknown(repository, tag)
             self._log(tx, actor, "tag.delete", f"{repository}:{tag}", digest, {}, now)
@@ -364,7 +364,8 @@ class RegistryService:
         return sum(self._drop_upload(name) for name in list(self.blobs.unfinished(before)) if name not in known)
 
     def _found(self, tx: Connection, repository: str, reference: str) -> Found:
-        found = self.store.find(tx, repository, reference)
+        valid = Digest.well_formed(reference) if ":" in reference else valid_tag(reference)
+        found = self.store.find(tx, repository, reference) if valid else None
         if found is None:
             raise ManifestUnknown(repository, reference)
         return found

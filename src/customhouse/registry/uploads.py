@@ -7,6 +7,7 @@
    store has them already (R3).
 """
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from customhouse.oci.digest import Digest
 from customhouse.oci.reference import valid_repository
 from customhouse.registry.content import InvalidName, StoredBlob, UploadUnknown
 
+_UPLOAD = re.compile(r"[0-9a-f]{32}")
 TOUCHED_EVERY = timedelta(minutes=10)
 
 
@@ -96,6 +98,8 @@ class Uploads:
 
     def _known(self, repository: str, name: str) -> None:
         now = self._clock()
+        if not _UPLOAD.fullmatch(name):
+            raise UploadUnknown(name)
         with self._rows.read() as tx:
             touched = self._rows.find_upload(tx, name, repository)
         if touched is None:
