@@ -42,7 +42,7 @@ class Subject:
 
 @dataclass
 class StubAuthorizer:
-    """A token names its bearer and the actions it allows: `Bearer alice:pull,push`."""
+    """A token names its bearer (and the person behind it) and what it allows: `Bearer machine@alice:pull,push`."""
 
     realm: str = "https://localhost/token"
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -51,7 +51,8 @@ class StubAuthorizer:
         self.asked.append((repository, action))
         name, _, actions = (authorization or "").removeprefix("Bearer ").partition(":")
         if action in actions.split(",") or "*" in actions.split(","):
-            return Subject(name)
+            machine, _, owner = name.partition("@")
+            return Subject(machine, owner)
         error = "insufficient_scope" if authorization else ""
         scope = f"repository:{repository}:{action}"
         raise TokenRequired("authentication required", Challenge(self.realm, "customhouse", scope, error))
