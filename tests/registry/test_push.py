@@ -131,8 +131,11 @@ def test_a_chunk_whose_range_and_length_differ_is_refused_before_it_is_taken(hub
 def test_a_connection_cut_in_the_middle_leaves_an_upload_to_go_on_with(hub: Client) -> None:
     location = begin(hub)
     with socket.create_connection(("127.0.0.1", hub.port)) as cut:
-        head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice\r\nContent-Length: {len(LARGE)}\r\n"
-        cut.sendall(head.encode() + b"\r\n" + LARGE[:2_000_000])
+        head = (
+            f"PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice\r\n"
+            f"Content-Length: {len(LARGE)}\r\n\r\n"
+        )
+        cut.sendall(head.encode() + LARGE[:2_000_000])
     deadline = time.monotonic() + 10
     while (status := hub("GET", location)).headers.get("range") != "0-1999999":
         assert time.monotonic() < deadline, status
@@ -321,7 +324,7 @@ def test_a_manifest_that_lies_about_a_size_is_refused(hub: Client) -> None:
         (b"", m.OCI_MANIFEST), (b"{", m.OCI_MANIFEST), (b"[]", m.OCI_MANIFEST), (b"\xff\xfe", m.OCI_MANIFEST),
         (image(), m.DOCKER_MANIFEST), (image(), "text/html"), (image(layers="x"), m.OCI_MANIFEST),
         (b'{"a":' * 10_000, m.OCI_MANIFEST),
-        (b'{"schemaVersion":1,"fsLayers":[],"history":[]}', "application/vnd.docker.distribution.manifest.v1+prettyjws"),
+        (b'{"schemaVersion":1,"fsLayers":[]}', "application/vnd.docker.distribution.manifest.v1+prettyjws"),
     ],
 )  # fmt: skip
 def test_a_broken_manifest_is_refused(hub: Client, raw: bytes, media_type: str) -> None:
