@@ -47,6 +47,8 @@ def routes(
         name = request.query_params.get("name", "")
         if not name or len(name) > 200:
             raise Invalid("the name of the file is missing or too long", hint="POST …/advisories?name=all.zip")
+        if spool is not None:
+            spool.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="advisories-", dir=spool) as folder:
             path = Path(folder, "upload")
             digest = await _receive(request, path, largest)

@@ -165,31 +165,39 @@ def _matches(
     ecosystem: str, groups: Mapping[tuple[str, str], list[Package]], source: AdvisorySource
 ) -> Iterable[Match]:
     order = VersionOrder(ecosystem)
+    present = {
+        key: packages
+        for key, members in groups.items()
+        if (packages := [package for package in members if not _is_kernel_header(package)])
+    }
     said: dict[str, list[Statement]] = defaultdict(list)
-    names = sorted({name for name, _ in groups})
+    names = sorted({name for name, _ in present})
     for where in dict.fromkeys((ecosystem, ecosystem.split(":")[0])):  # a record may leave the release out
         for statement in source.statements(where, names):
             if statement.advisory.withdrawn is None:
                 said[statement.affected.package].append(statement)
-    for (name, version), members in groups.items():
-        present = [package for package in members if not _is_kernel_header(package)]
-        if not present:
-            continue
+    found: list[tuple[list[Package], _Hits]] = []
+    for (name, version), packages in present.items():
         hits = [
             (statement, hit.fixed)
             for statement in said[name]
             if (hit := evaluate(order, version, statement.affected)) is not None
         ]
-        for group in _folded(hits):
-            yield _one_match(present, group, order, source)
+        found += [(packages, group) for group in _folded(hits)]
+    exploited = source.exploited({cve for _, group in found for cve in _cves(group)})
+    return [_one_match(packages, group, order, exploited) for packages, group in found]
 
 
 _Hits = list[tuple[Statement, tuple[str, ...]]]
 
 
-def _one_match(packages: list[Package], group: _Hits, order: VersionOrder, source: AdvisorySource) -> Match:
+def _cves(group: _Hits) -> set[str]:
+    return {cve for statement, _ in group for cve in statement.advisory.cves}
+
+
+def _one_match(packages: list[Package], group: _Hits, order: VersionOrder, exploited: Collection[str]) -> Match:
     records = {statement.advisory.id: statement.advisory for statement, _ in group}
-    cves = {cve for record in records.values() for cve in record.cves}
+    cves = _cves(group)
     names = {name for record in records.values() for name in (record.id, *record.aliases)} | cves
     name = next(iter(cves)) if len(cves) == 1 else min(records, key=_rank)
     ratings = [
@@ -206,7 +214,7 @@ def _one_match(packages: list[Package], group: _Hits, order: VersionOrder, sourc
         aliases=tuple(sorted(names - {name})),
         fixed_versions=tuple(sorted(fixed, key=order.key)),
         severity=Rating.CRITICAL if malicious else worst(ratings),
-        kev=bool(source.exploited(cves)),
+        kev=not cves.isdisjoint(exploited),
         summary=next((r.summary for _, r in sorted(records.items(), key=lambda i: _rank(i[0])) if r.summary), ""),
         published=min(published, default=None),
         malicious=malicious,
@@ -221,21 +229,20 @@ def _folded(hits: _Hits) -> list[_Hits]:
     for hit in hits:
         upstream = [name for name in hit[0].advisory.upstream if name.startswith("CVE-")]
         (bulletins if len(upstream) > 1 else single).append(hit)
-    groups: list[tuple[set[str], _Hits]] = []
-    for hit in sorted(single, key=lambda hit: hit[0].advisory.id):
+    group_of: dict[str, int] = {}
+    groups: dict[int, tuple[set[str], _Hits]] = {}
+    for number, hit in enumerate(sorted(single, key=lambda hit: hit[0].advisory.id)):
         record = hit[0].advisory
         names = {record.id, *record.aliases, *record.upstream}
         members: _Hits = [hit]
-        rest = []
-        for known, others in groups:
-            if known & names:
-                names |= known
-                members = others + members
-            else:
-                rest.append((known, others))
-        groups = [*rest, (names, members)]
-    told = {name for names, _ in groups for name in names}
-    folded = [members for _, members in groups]
+        for other in sorted({group_of[name] for name in names if name in group_of}):
+            known, others = groups.pop(other)
+            names |= known
+            members = others + members
+        groups[number] = names, members
+        group_of.update(dict.fromkeys(names, number))
+    told = {name for names, _ in groups.values() for name in names}
+    folded = [members for _, members in groups.values()]
     for hit in bulletins:
         if not hit[0].advisory.cves <= told:
             folded.append([hit])
