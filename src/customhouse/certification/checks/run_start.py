@@ -29,6 +29,12 @@ def start(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
                 "rungs": [attempt.rung for attempt in run.attempts],
             }
         yield Failure(run.reason, evidence)
+    elif run.attempts and run.attempts[-1].oom_killed:
+        # Some engines tell only at the end that a process which was not the first had been killed.
+        yield Failure(
+            "one of its processes was killed: the container wanted more than its limit of memory",
+            {"key": "memory", "oom_killed": True, "log_tail": run.log_tail},
+        )
 
 
 CHECK = Check(

@@ -17,7 +17,7 @@ def stops(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
         raise NotEvaluable(run.reason)
     stop = run.stop
     if stop is None:
-        raise NotEvaluable(f"the container was not running well when it was to be stopped: {run.reason or 'it had ended'}")
+        raise NotEvaluable(f"there was nothing to stop: {run.reason or 'it had ended'}")
     if stop.exit_code == KILLED or stop.seconds > stop.grace_seconds:
         yield Failure(
             f"it did not end within {stop.grace_seconds:g} s of {stop.signal} and was killed",
