@@ -120,6 +120,14 @@ def test_a_distribution_without_its_database_is_a_problem() -> None:
     assert "there is no dpkg database" in found.problems[0].reason
 
 
+def test_a_package_struck_out_of_the_database_is_a_problem() -> None:
+    info = {"var/lib/dpkg/info/bash.list": b"/bin/bash\n", "var/lib/dpkg/info/libssl3:amd64.list": b"/x\n"}
+    removed = stanza("bash", "5.2-1") + stanza("libssl3", "3.0.1", state="deinstall ok config-files")
+    assert catalogue(image({**BASE, **info, "var/lib/dpkg/status": removed})).complete
+    struck = catalogue(image({**BASE, **info}, {"var/lib/dpkg/status": stanza("bash", "5.2-1")}))
+    assert "libssl3" in struck.problems[0].reason
+
+
 def test_a_database_without_a_distribution_is_a_problem() -> None:
     found = catalogue(image({"var/lib/dpkg/status": stanza("bash", "5")}))
     assert [each.ecosystem for each in found.packages] == ["dpkg"]

@@ -8,7 +8,7 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from customhouse.catalogue.package import LARGEST_DATABASE, LONGEST_NAME, LONGEST_VERSION, MOST_PACKAGES, acceptable
@@ -58,6 +58,14 @@ def parse_status(raw: bytes) -> tuple[list[Stanza], list[str]]:
     if not found and raw.strip(b"\0 \t\r\n") and not problems:
         problems.append("holds no package")
     return found, _shortened(problems)
+
+
+def struck_out(raw: bytes, info: Iterable[str]) -> list[str]:
+    """Packages whose list of files lies in the info folder (`info`: its file names) while the status file does not
+    name them in any state. dpkg removes both together; somebody else took the stanza out."""
+    named = {fields.get("package", "") for fields in _stanzas(raw[:LARGEST_DATABASE])}
+    listed = {name.removesuffix(".list").partition(":")[0] for name in info if name.endswith(".list")}
+    return sorted(listed - named)
 
 
 def list_path(stanza: Stanza) -> tuple[str, ...]:

@@ -4,7 +4,8 @@
 2. A package of a database belongs to the first layer whose database lists the same name, version and architecture;
    a package told by a file belongs to the layer that holds the file.
 3. What an operating system's package owns is not listed again as a language package (ownership.py).
-4. A distribution whose package database is gone is a problem: packages do not disappear with their list.
+4. A distribution whose package database is gone, or a stanza taken out of it, is a problem: packages do not
+   disappear with their list.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -89,6 +90,10 @@ def _dpkg(found: _Findings) -> list[dpkg.Stanza]:
         listed = _parsed(found, dpkg.STATUS, raw, dpkg.parse_status)
         layers = _origins(found, dpkg.STATUS, lambda r: (_stanza_key(s) for s in dpkg.parse_status(r)[0]))
         stanzas += [(stanza, dpkg.STATUS, layers.get(_stanza_key(stanza), 0)) for stanza in listed]
+        missing = dpkg.struck_out(raw, found.image.fs.children(dpkg.INFO_FOLDER))
+        if missing:
+            shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+            found.problem(dpkg.STATUS, f"leaves out packages whose files are listed: {shown}")
     for name in found.image.fs.children(dpkg.STATUS_FOLDER):
         path = dpkg.STATUS_FOLDER + name
         entry = found.image.fs.entry(path)
