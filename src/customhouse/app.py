@@ -151,6 +151,8 @@ def _administration(hub: Hub) -> list[Route]:
 def serve(settings: Settings) -> int:
     """Run a hub until SIGTERM or SIGINT; returns the exit code. Prints one `ready` line on standard output."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for quiet in ("alembic", "dbos"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
     hub = Hub(settings)
     _, chain, key = certificate_files(settings, hub.clock())
     host, port = settings.listen_address

@@ -1,0 +1,5 @@
+"""`python -m customhouse` is the same as `customhouse`."""
+
+from customhouse.cli import main
+
+main()
