@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from customhouse.advisories.matching import AdvisoryReport
@@ -48,7 +48,6 @@ class Examiner:
     match: Matcher
     runner: Runner
     clock: Callable[[], datetime]
-    profile: RunProfile = field(default_factory=RunProfile)
 
     def content(self, material: Material) -> tuple[list[Finding], dict[str, JSON]]:
         """Every check that needs no run: (findings, inputs of the verdict)."""
@@ -79,12 +78,14 @@ class Examiner:
             if item.check in UNSAFE_TO_START and item.outcome not in (Outcome.PASS, Outcome.NOT_APPLICABLE)
         })
         sizes = content_inputs.get("unpacked")
+        started = next((check for check in checks if check.id == "RUN-START"), None)
+        profile = RunProfile.parse(self.policy.params(started)) if started else RunProfile()
         known = sizes if isinstance(sizes, dict) else {}
         for image in self._images(material, Wants(), layers=False):
             if unsafe:
                 record = RunRecord(outcome="unavailable", reason=f"not started, because {', '.join(unsafe)} failed")
             else:
-                record = self.runner.run(_source(material, image, known), self.profile)
+                record = self.runner.run(_source(material, image, known), profile)
             runs.append(record.to_json())
             found += self._judge(checks, image, index, Catalogue(), AdvisoryReport(), record)
         return found, {"checks": [check.id for check in checks], "runs": runs}
