@@ -37,7 +37,7 @@ def test_everything_docker_writes_is_read() -> None:
                 "OnBuild": None,
             },
             "rootfs": {"type": "layers", "diff_ids": [DIFF_ID]},
-            "history": [{"created_by": "COPY . /", "empty_layer": False}, {"created_by": "USER x", "empty_layer": True}],
+            "history": [{"created_by": "COPY . /", "empty_layer": False}, {"created_by": "USER", "empty_layer": True}],
             "something.new": {"is": "ignored"},
         }
     )

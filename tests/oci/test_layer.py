@@ -31,7 +31,9 @@ from customhouse.testing.images import (
 SMALL = Budget(unpacked=1 << 22, entries=1000, ratio_floor=1 << 16, contents=1 << 16, file=1 << 14, heads=1 << 16)
 
 
-def scan(built: Layer | bytes, wants: Wants | None = None, budget: Budget = SMALL, size: int | None = None) -> LayerScan:
+def scan(
+    built: Layer | bytes, wants: Wants | None = None, budget: Budget = SMALL, size: int | None = None
+) -> LayerScan:
     raw = built.blob if isinstance(built, Layer) else built
     descriptor = Descriptor(OCI_LAYER, Digest.of(raw), len(raw) if size is None else size)
     return scan_layer(io.BytesIO(raw), descriptor, wants or Wants(), budget)
