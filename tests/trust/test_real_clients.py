@@ -11,8 +11,9 @@ import pytest
 from customhouse.db import Database
 from customhouse.keyfiles import KeyFile, read_key_file, write_key_file
 from customhouse.keys import PrivateKey, PublicKey
+from customhouse.trust.metadata import parse_file
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
-from customhouse.trust.update import file_version
+from customhouse.trust.update import VersionConflict
 from tests.trust.serving import Served, serving
 
 PASSPHRASE = "correct horse battery"
@@ -84,7 +85,7 @@ def test_notary_publishes_rotates_every_key_and_a_consumer_follows(alice: Client
     alice.notary("add", "-p", gun, "2", alice.target("two", "second"))
     roots = service.root_versions(Gun(gun))
     assert len(first) == 1
-    assert [file_version(ROOT, raw)[0] for raw in roots] == [1, 2, 3, 4, 5]
+    assert [parse_file(ROOT, raw).version for raw in roots] == [1, 2, 3, 4, 5]
 
     listed = consumer.notary("list", gun)
     assert "1 " in listed
@@ -114,7 +115,7 @@ def test_notary_delegates_removes_and_delegates_again_with_another_key(alice: Cl
             "add", "-p", gun, f"v{turn}", alice.target("x", f"content {turn}"), "--roles", "targets/releases"
         )
         files = service.repository_files(Gun(gun))
-        assert file_version(RELEASES, files[RELEASES])[0] == 1
+        assert parse_file(RELEASES, files[RELEASES]).version == 1
         assert f"v{turn}" in Client(alice.served, consumer.home / str(turn)).notary("list", gun)
         alice.notary("delegation", "remove", "-p", "-y", gun, "targets/releases")
         assert RELEASES not in service.repository_files(Gun(gun))
@@ -128,6 +129,8 @@ def test_a_refusal_reaches_the_user_as_a_sentence(alice: Client) -> None:
     assert "push to staging/acme/app" in said
     other = alice.notary("init", "-p", "docker.io/acme/app", fails=True)
     assert f"this hub signs for {alice.served.host} only" in other
+    alice.served.listener.refusal = VersionConflict(alice.gun, TARGETS, 2, 3)
+    assert "run the same command again" in alice.notary("init", "-p", alice.gun, fails=True)
 
 
 @pytest.mark.needs("notary")

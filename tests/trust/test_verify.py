@@ -1,10 +1,12 @@
 """The client's rules, each broken once."""
 
+import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 
+from customhouse.errors import Invalid
 from customhouse.keys import PrivateKey
 from customhouse.testing.trust_simulator import TrustSimulator
 from customhouse.trust import documents
@@ -309,3 +311,21 @@ def test_builders_make_the_next_version_and_keep_the_rest(now: datetime) -> None
     assert not gone.delegations
     assert not gone.keys
     assert documents.sign_targets(TARGETS, gone, [key]).body == gone
+
+
+def test_no_changed_byte_anywhere_is_ever_trusted(sim: TrustSimulator) -> None:
+    sim.delegate(RELEASES)
+    sim.sign_tag("1", b"released", RELEASES)
+    sim.roots.clear()
+    files = sim.files()
+    chance = random.Random(20261123)  # the same bytes are changed in every run
+    for _ in range(600):
+        role = chance.choice(list(files))
+        at, bit = chance.randrange(len(files[role])), 1 << chance.randrange(8)
+        spoilt = files[role][:at] + bytes([files[role][at] ^ bit]) + files[role][at + 1 :]
+        with pytest.raises(Invalid):
+            verify_repository({**files, role: spoilt}, [], gun=sim.gun, enrolled=sim_root(sim), seen={}, now=sim.now)
+
+
+def sim_root(sim: TrustSimulator) -> frozenset[str]:
+    return frozenset({sim.keys[ROOT][0].public.canonical_id})

@@ -12,6 +12,7 @@ Notary v1 wire: canonical JSON and signed bytes.
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ MAXIMUM_BYTES = 16 * 1024 * 1024
 MAXIMUM_DEPTH = 32
 MAXIMUM_INTEGER = 2**53
 
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f]")
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPE_TABLE = str.maketrans(_ESCAPED)
 
@@ -121,6 +123,6 @@ def _write(value: JSON, parts: list[str], depth: int) -> None:
 
 
 def _text(text: str) -> str:
-    if any(character < " " or character == "\x7f" for character in text):
+    if _CONTROL.search(text):
         raise NotCanonical(f"the text {text[:40]!r} holds a control character")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

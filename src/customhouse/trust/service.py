@@ -20,7 +20,7 @@ from customhouse.faults import point
 from customhouse.keys import PrivateKey, PublicKey
 from customhouse.signing import SealedSigner, Vault
 from customhouse.trust.documents import SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME
-from customhouse.trust.metadata import parse_file, parse_root
+from customhouse.trust.metadata import AnyBody, Signed, parse_root
 from customhouse.trust.names import ROOT, SNAPSHOT, TIMESTAMP, Gun, RoleName
 from customhouse.trust.store import Change, StoredFile, StoredKey, TrustStore
 from customhouse.trust.update import (
@@ -249,8 +249,13 @@ class TrustService:
         return [Gun(gun) for gun in self._store.guns(tx)]
 
     def _stored(self, tx: Connection, gun: Gun) -> Stored:
-        files = {RoleName(role): content for role, content in self._store.current_files(tx, gun).items()}
-        return Stored(files, self._store.roots(tx, gun))
+        rows = {RoleName(row.role): row for row in self._store.current_files(tx, gun)}
+        return Stored(
+            {role: row.content for role, row in rows.items()},
+            {role: row.version for role, row in rows.items()},
+            {role: row.expires for role, row in rows.items()},
+            self._store.roots(tx, gun),
+        )
 
     def _admit(
         self, tx: Connection, gun: Gun, stored: Stored, files: Mapping[RoleName, bytes], now: datetime
@@ -262,15 +267,14 @@ class TrustService:
         self._store.retire(tx, gun, admitted.dropped)
         self._add(tx, gun, admitted.files, now)
         if ROOT in admitted.files:
-            roles = parse_root(admitted.files[ROOT]).body.roles
+            roles = admitted.repository.root.body.roles
             self._store.use_keys(tx, gun, {role: roles[role].key_ids for role in SERVER_ROLES})
 
-    def _add(self, tx: Connection, gun: Gun, files: Mapping[RoleName, bytes], now: datetime) -> None:
-        for role, raw in files.items():
-            signed = parse_file(role, raw)
-            self._store.add(tx, gun, role, raw, signed.version, expires=signed.expires, now=now)
+    def _add(self, tx: Connection, gun: Gun, files: Mapping[RoleName, Signed[AnyBody]], now: datetime) -> None:
+        for role, signed in files.items():
+            self._store.add(tx, gun, role, signed.raw, signed.version, expires=signed.expires, now=now)
             point("trust.store.file")
-        timestamp = parse_file(TIMESTAMP, files[TIMESTAMP])
+        timestamp = files[TIMESTAMP]
         self._store.add_change(tx, gun, timestamp.version, timestamp.sha256, "update", now)
 
     def _held(self, tx: Connection, gun: Gun) -> dict[RoleName, dict[str, SealedSigner]]:

@@ -151,14 +151,10 @@ class TrustStore:
         ).one_or_none()
         return StoredFile(*found) if found else None
 
-    def current_files(self, tx: Connection, gun: str) -> dict[str, bytes]:
+    def current_files(self, tx: Connection, gun: str) -> list[StoredFile]:
         """The current file of every role."""
-        rows = tx.execute(
-            select(trust_file.c.role, trust_file.c.content).where(
-                trust_file.c.gun == gun, trust_file.c.current == true()
-            )
-        )
-        return {role: content for role, content in rows}
+        rows = tx.execute(select(*_FILE).where(trust_file.c.gun == gun, trust_file.c.current == true()))
+        return [StoredFile(*row) for row in rows]
 
     def by_hash(self, tx: Connection, gun: str, role: str, digest: str) -> StoredFile | None:
         """The file of this GUN and role with this sha256 (hexadecimal)."""

@@ -22,7 +22,7 @@ from customhouse.keys import Signer
 from customhouse.trust.certificates import CertificateRefused
 from customhouse.trust.documents import SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, new_snapshot, new_timestamp
 from customhouse.trust.fields import InvalidMetadata
-from customhouse.trust.metadata import AnyBody, Root, Signed, Snapshot, parse_file, parse_root, parse_targets
+from customhouse.trust.metadata import AnyBody, Root, Signed, Snapshot, Targets, parse_file, parse_root, parse_targets
 from customhouse.trust.names import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.verify import (
     NotEnoughSignatures,
@@ -64,20 +64,22 @@ class VersionConflict(Conflict):
 
 @dataclass(frozen=True)
 class Stored:
-    """What the server holds for a GUN: the current file of each role, and every root."""
+    """What the server holds for a GUN: each role's current file with its version and expiry, and every root."""
 
     files: Mapping[RoleName, bytes]
+    versions: Mapping[RoleName, int]
+    expiries: Mapping[RoleName, datetime]
     roots: Sequence[bytes]
 
     def version(self, role: RoleName) -> int:
         """The stored version of a role, 0 when there is none."""
-        return parse_file(role, self.files[role]).version if role in self.files else 0
+        return self.versions.get(role, 0)
 
     def tags(self, gun: Gun) -> dict[str, SignedTag]:
         """The tags as they were signed, whether or not some file has expired since."""
         if TIMESTAMP not in self.files:
             return {}
-        moment = min(parse_file(role, raw).expires for role, raw in self.files.items()) - timedelta(seconds=1)
+        moment = min(self.expiries.values()) - timedelta(seconds=1)
         try:
             return verify_repository(self.files, self.roots, gun=gun, enrolled=None, seen={}, now=moment).tags
         except Invalid:
@@ -88,7 +90,7 @@ class Stored:
 class Admitted:
     """The files to store, the roles that are no longer current, and the repository that results."""
 
-    files: Mapping[RoleName, bytes]
+    files: Mapping[RoleName, Signed[AnyBody]]
     dropped: frozenset[RoleName]
     repository: TrustedRepository
 
@@ -143,7 +145,7 @@ def admit(
     root = _root(stored, result[ROOT])
     if TARGETS not in result:
         raise UpdateRefused("ErrValidation", "targets must be loaded first", hint="Publish targets with the root.")
-    listed = _listed(result)
+    listed = _listed(result, sent)
     for role in sent:
         if role.is_delegation and role not in listed:
             raise UpdateRefused(
@@ -152,33 +154,30 @@ def admit(
     dropped = frozenset(role for role in stored.files if role.is_delegation and role not in listed)
     result = {role: raw for role, raw in result.items() if role not in dropped}
     made = _sign(root, result, stored, sent, held, now, timestamp_lifetime)
-    result.update(made)
+    result.update({role: signed.raw for role, signed in made.items()})
     seen = {role: stored.version(role) for role in stored.files if role in result}
     repository = _judge(gun, result, [*stored.roots, root.raw], seen, sent, now)
-    return Admitted({**{role: signed.raw for role, signed in sent.items()}, **made}, dropped, repository)
+    return Admitted({**sent, **made}, dropped, repository)
 
 
 def renewal(
     stored: Stored, held: HeldKeys, now: datetime, *, timestamp_lifetime: timedelta = TIMESTAMP_LIFETIME
-) -> dict[RoleName, bytes]:
+) -> dict[RoleName, Signed[AnyBody]]:
     """New snapshot and timestamp files where less than half of their life remains; empty when none is due.
 
     A clock that goes back makes nothing due; one that leaps ahead makes one new version each.
     """
-    if TIMESTAMP not in stored.files or SNAPSHOT not in stored.files or ROOT not in stored.files:
+    if not {ROOT, SNAPSHOT, TIMESTAMP} <= set(stored.files):
         return {}
     root = parse_root(stored.files[ROOT]).body
-    made: dict[RoleName, bytes] = {}
-    snapshot = parse_file(SNAPSHOT, stored.files[SNAPSHOT])
+    made: dict[RoleName, Signed[AnyBody]] = {}
     signers = _signers(root, SNAPSHOT, held)
-    if signers and snapshot.expires - now < SNAPSHOT_LIFETIME / 2:
-        files = {role: raw for role, raw in stored.files.items() if role not in (SNAPSHOT, TIMESTAMP)}
-        made[SNAPSHOT] = new_snapshot(files, snapshot.version + 1, signers, now).raw
-    timestamp = parse_file(TIMESTAMP, stored.files[TIMESTAMP])
+    if signers and stored.expiries[SNAPSHOT] - now < SNAPSHOT_LIFETIME / 2:
+        made[SNAPSHOT] = new_snapshot(stored.files, stored.version(SNAPSHOT) + 1, signers, now)
     signers = _signers(root, TIMESTAMP, held)
-    if signers and (made or timestamp.expires - now < timestamp_lifetime / 2):
-        over = made.get(SNAPSHOT, stored.files[SNAPSHOT])
-        made[TIMESTAMP] = new_timestamp(over, timestamp.version + 1, signers, now, timestamp_lifetime).raw
+    if signers and (made or stored.expiries[TIMESTAMP] - now < timestamp_lifetime / 2):
+        over = made[SNAPSHOT].raw if SNAPSHOT in made else stored.files[SNAPSHOT]
+        made[TIMESTAMP] = new_timestamp(over, stored.version(TIMESTAMP) + 1, signers, now, timestamp_lifetime)
     return made if TIMESTAMP in made else {}
 
 
@@ -232,7 +231,7 @@ def _root(stored: Stored, raw: bytes) -> Signed[Root]:
     return root
 
 
-def _listed(result: Mapping[RoleName, bytes]) -> set[RoleName]:
+def _listed(result: Mapping[RoleName, bytes], sent: Mapping[RoleName, Signed[AnyBody]]) -> set[RoleName]:
     """Every delegation that is named from targets down, whether or not it has a file yet."""
     found: set[RoleName] = set()
     queue = [TARGETS]
@@ -240,7 +239,8 @@ def _listed(result: Mapping[RoleName, bytes]) -> set[RoleName]:
         role = queue.pop()
         if role not in result:
             continue
-        children = [entry.name for entry in parse_targets(result[role], role).body.delegations]
+        body = sent[role].body if role in sent else parse_targets(result[role], role).body
+        children = [entry.name for entry in body.delegations] if isinstance(body, Targets) else []
         found.update(children)
         queue += children
         if len(found) > MAXIMUM_DELEGATIONS:
@@ -263,8 +263,8 @@ def _sign(
     held: HeldKeys,
     now: datetime,
     timestamp_lifetime: timedelta,
-) -> dict[RoleName, bytes]:
-    made: dict[RoleName, bytes] = {}
+) -> dict[RoleName, Signed[AnyBody]]:
+    made: dict[RoleName, Signed[AnyBody]] = {}
     if SNAPSHOT in sent:
         _require_complete(sent[SNAPSHOT].body, result)
     else:
@@ -276,8 +276,7 @@ def _sign(
                 hint="Let the server hold it: notary key rotate GUN snapshot -r",
                 missing="snapshot",
             )
-        files = {role: raw for role, raw in result.items() if role not in (SNAPSHOT, TIMESTAMP)}
-        made[SNAPSHOT] = new_snapshot(files, stored.version(SNAPSHOT) + 1, signers, now).raw
+        made[SNAPSHOT] = new_snapshot(result, stored.version(SNAPSHOT) + 1, signers, now)
     signers = _signers(root.body, TIMESTAMP, held)
     if not signers:
         raise UpdateRefused(
@@ -285,9 +284,8 @@ def _sign(
             "no timestamp keys exist on the server for the one that the root names",
             hint="Ask the server for its key: notary key rotate GUN timestamp -r; after a deletion, start anew.",
         )
-    over = made[SNAPSHOT] if SNAPSHOT in made else result[SNAPSHOT]
-    version = stored.version(TIMESTAMP) + 1
-    made[TIMESTAMP] = new_timestamp(over, version, signers, now, timestamp_lifetime).raw
+    over = made[SNAPSHOT].raw if SNAPSHOT in made else result[SNAPSHOT]
+    made[TIMESTAMP] = new_timestamp(over, stored.version(TIMESTAMP) + 1, signers, now, timestamp_lifetime)
     return made
 
 
@@ -325,10 +323,3 @@ def _judge(
         if role.is_delegation and role not in repository.targets:
             raise UpdateRefused("ErrBadTargets", f"{role} stands below a role that clients cannot use")
     return repository
-
-
-def file_version(role: RoleName, raw: bytes) -> tuple[int, datetime]:
-    """Version and expiry of a file that was admitted."""
-    signed = parse_file(role, raw)
-    return signed.version, signed.expires
-
