@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -38,7 +39,7 @@ def import_paths(out: Output, connections: Connections, paths: tuple[Path, ...])
         with _files(path) as files:
             for name, file in files:
                 out.note(f"sending {name} ({file.stat().st_size} bytes)")
-                report = hub.upload("/advisories", partial(open, file, "rb"), file.stat().st_size, name=name)
+                report = hub.upload("/advisories", partial(_open, file), file.stat().st_size, name=name)
                 reports.append({"name": name, **report})
     out.result({"imports": reports}, [_line(report) for report in reports])
 
@@ -71,6 +72,10 @@ def _files(path: Path) -> Iterator[list[tuple[str, Path]]]:
                     archive.write(file, file.relative_to(path).as_posix())
             named.append((packed.name, packed))
         yield named
+
+
+def _open(file: Path) -> BinaryIO:
+    return file.open("rb")
 
 
 def _line(report: JSON) -> str:

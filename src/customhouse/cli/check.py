@@ -35,10 +35,12 @@ def check(
     """Run the hub's checks on an image, without a hub; exits 0 only if it would be certified."""
     with tempfile.TemporaryDirectory(prefix="customhouse-") as folder:
         if looks_local(name):
-            image, tag = open_image(name), tag or "local"
+            image = open_image(name)
+            tag = tag or image.tag
         else:
             reference = Reference.parse(name)
-            image, tag = _remote(connections, reference, Path(folder)), tag or reference.tag or "latest"
+            image = _remote(connections, reference, Path(folder))
+            tag = tag or reference.tag or ("" if reference.digest else "latest")
         if engine == "auto":
             engine = connections.environment.docker_host or (f"unix://{SOCKET}" if SOCKET.exists() else "none")
         document = _examine(image, name, tag, policy, advisories, "" if engine == "none" else engine)

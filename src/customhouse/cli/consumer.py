@@ -9,7 +9,6 @@
 
 import base64
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -94,11 +93,10 @@ class Memory:
             raise Undetermined(f"{self._path} is damaged", hint="Delete it to begin anew.") from error
 
     def keep(self, repository: TrustedRepository) -> None:
-        """Versions never go down here."""
-        versions: Mapping[RoleName, int] = {**self.versions, **repository.versions}
+        """After a verification, which saw that no version went down. A delegation that is gone is forgotten."""
         document = {
             "gun": str(self.gun),
-            "versions": {str(role): number for role, number in versions.items()},
+            "versions": {str(role): number for role, number in repository.versions.items()},
             "root": base64.b64encode(repository.root.raw).decode(),
         }
         write_private(self._path, json.dumps(document).encode())

@@ -12,7 +12,7 @@ from customhouse.transport import Patience
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Data of a stopped hub.")
-@click.option("--public-url", help="With --data: the hub's public URL, if DIR/customhouse.toml does not say it.")
+@click.option("--public-url", help="With --data: the public URL, if not the one that was signed.")
 @click.option("--rehash", is_flag=True, help="Read every stored byte again.")
 @reporting
 @connected
@@ -33,8 +33,20 @@ def _of_data(data: Path, public_url: str | None, rehash: bool) -> list[dict[str,
     from customhouse.hub import Hub
     from customhouse.settings import load
 
-    hub = Hub(load(data, url=public_url))
+    hub = Hub(load(data, url=public_url or _signed_url(data)))
     try:
         return [item.as_json() for item in examination.examine(hub, rehash=rehash)]
     finally:
         hub.close(1)
+
+
+def _signed_url(data: Path) -> str | None:
+    """The public URL as the hub's root certificate has it (`HOST/*`): the first signature fixed it."""
+    from customhouse.keys import PublicKey
+    from customhouse.trust.certificates import common_name
+
+    certificate = data / "keys" / "root.crt"
+    if (data / "customhouse.toml").exists() or not certificate.exists():
+        return None
+    name = common_name(PublicKey.of_certificate(certificate.read_bytes()).certificates[0])
+    return f"https://{name.removesuffix('/*')}" if name.endswith("/*") else None

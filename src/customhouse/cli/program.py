@@ -20,6 +20,7 @@ from customhouse.errors import CustomhouseError, StorageFull, Unavailable, Undet
 DONE, REFUSED, USAGE, UNDETERMINED, INTERRUPTED = 0, 1, 2, 3, 130
 
 COMMANDS = {
+    "demo": ("demo:demo", "See the whole chain on this machine."),
     "serve": ("serve:serve", "Run a hub."),
     "login": ("login:login", "Sign in to a hub and remember it."),
     "logout": ("login:logout", "Forget a login, here and at the hub."),

@@ -25,6 +25,7 @@ from customhouse.oci.manifest import (
     LARGEST_MANIFEST,
     MANIFEST_TYPES,
 )
+from customhouse.oci.reference import valid_tag
 
 REF_NAME = "org.opencontainers.image.ref.name"
 _PIECE = 1024 * 1024
@@ -33,11 +34,15 @@ Opener = Callable[[str], BinaryIO]
 
 @dataclass(frozen=True)
 class LocalImage:
-    """A manifest or index with its media type, and how to open what it names (NotFound for what is missing)."""
+    """A manifest or index with its media type, and how to open what it names (NotFound for what is missing).
+
+    `tag` is what the layout or archive calls it, empty where it says nothing.
+    """
 
     manifest: bytes
     media_type: str
     content: Callable[[Digest], BinaryIO]
+    tag: str = ""
 
     @property
     def digest(self) -> Digest:
@@ -113,7 +118,8 @@ def _layout(opened: Opener, tag: str, where: str) -> LocalImage:
         raw = stream.read(LARGEST_MANIFEST + 1)
     if Digest.of(raw, digest.algorithm) != digest:
         raise Invalid(f"the manifest in {where} is not the content of its digest", hint="The layout is damaged.")
-    return LocalImage(raw, media_type, content)
+    named = str((entries[0].get("annotations") or {}).get(REF_NAME) or "").rpartition(":")[2]
+    return LocalImage(raw, media_type, content, named if valid_tag(named) else "")
 
 
 def _docker_archive(opened: Opener, where: str) -> LocalImage:
@@ -147,7 +153,10 @@ def _docker_archive(opened: Opener, where: str) -> LocalImage:
             raise NotFound(f"{wanted} is missing from {where}")
         return file.open("rb")
 
-    return LocalImage(json.dumps(document, indent=3).encode(), DOCKER_MANIFEST, content)
+    names = listed[0].get("RepoTags") or [""]
+    named = str(names[0]).rpartition(":")[2]
+    raw = json.dumps(document, indent=3).encode()
+    return LocalImage(raw, DOCKER_MANIFEST, content, named if valid_tag(named) else "")
 
 
 def _compress(plain: BinaryIO, out: BinaryIO) -> Digest:
