@@ -123,3 +123,42 @@ def _checked(settings: Settings) -> Settings:
 def system_clock() -> datetime:
     """Now. The only clock of the product; everything else is told the time."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class ClientEnvironment:
+    """What the command line is told by its environment; empty where nothing is said."""
+
+    url: str
+    token: str = field(repr=False)
+    ca_file: str
+    config: Path
+    state: Path
+    docker_config: Path
+    docker_host: str
+    debug: bool
+    passphrases: Mapping[str, str] = field(repr=False)
+
+
+def client_environment(environment: Mapping[str, str] | None = None) -> ClientEnvironment:
+    """Read once per command. Folders follow the XDG base directories; passphrases may have docker's names."""
+    environment = os.environ if environment is None else environment
+    home = Path(environment.get("HOME") or "/")
+
+    def either(*names: str) -> str:
+        return next((environment[name] for name in names if environment.get(name)), "")
+
+    return ClientEnvironment(
+        url=either("CUSTOMHOUSE_URL"),
+        token=either("CUSTOMHOUSE_TOKEN"),
+        ca_file=either("CUSTOMHOUSE_CA_FILE"),
+        config=Path(either("XDG_CONFIG_HOME") or home / ".config") / "customhouse",
+        state=Path(either("XDG_STATE_HOME") or home / ".local/state") / "customhouse",
+        docker_config=Path(either("DOCKER_CONFIG") or home / ".docker"),
+        docker_host=either("DOCKER_HOST"),
+        debug=either("CUSTOMHOUSE_DEBUG") not in ("", "0", "false"),
+        passphrases={
+            "root": either("CUSTOMHOUSE_ROOT_PASSPHRASE", "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE"),
+            "repository": either("CUSTOMHOUSE_REPOSITORY_PASSPHRASE", "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE"),
+        },
+    )
