@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -176,9 +177,11 @@ def test_a_manifest_push_and_the_deletion_of_its_blob_end_in_one_of_two_orders(s
                 outcome[name] = error
 
         raw, digest = image(layer), Digest.of(layer)
+        push = partial(service.push_manifest, SOURCE, "x", raw, None)
+        drop = partial(service.delete_blob, SOURCE, digest, "alice")
         both = [
-            threading.Thread(target=attempt, args=("push", lambda: service.push_manifest(SOURCE, "x", raw, None))),
-            threading.Thread(target=attempt, args=("delete", lambda: service.delete_blob(SOURCE, digest, "alice"))),
+            threading.Thread(target=attempt, args=("push", push)),
+            threading.Thread(target=attempt, args=("delete", drop)),
         ]
         for thread in both[:: 1 if turn % 2 else -1]:
             thread.start()

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -178,6 +180,76 @@ def test_pushes_and_sweeps_at_once_never_lose_a_byte_that_has_a_row(
             layer = f"layer {turn}".encode()
             if raw == image(layer):
                 assert service.open_blob(SOURCE, Digest.of(layer)).read() == layer
+
+
+@contextmanager
+def a_sweep_that_looks_now_and_acts_later(sweeper: RegistryService, now: datetime) -> Iterator[None]:
+    """Inside, the sweep has its candidates and waits for the caller's transaction; afterwards it has acted."""
+    swept: list[Swept | BaseException] = []
+
+    def sweep() -> None:
+        try:
+            swept.append(sweeper.sweep(now))
+        except BaseException as error:
+            swept.append(error)
+
+    thread = threading.Thread(target=sweep)
+    thread.start()
+    time.sleep(0.3)  # long enough to have looked; were it not, the test would pass and prove less
+    yield
+    thread.join(20)
+    assert swept == [Swept()]
+
+
+def test_a_blob_that_is_linked_while_a_sweep_wants_it_stays(
+    service: RegistryService, make_service: Callable[[], RegistryService], clock: Clock
+) -> None:
+    digest = put_blob(service, SOURCE, LAYER)
+    service.delete_blob(SOURCE, digest, "alice")
+    clock.advance(hours=2)
+    with ExitStack() as stack, service.store.write() as tx:
+        assert service.store.hold_blob(tx, digest) == len(LAYER)
+        service.store.link_blobs(tx, "staging/alice/other", [digest], clock())
+        stack.enter_context(a_sweep_that_looks_now_and_acts_later(make_service(), clock()))
+    assert service.open_blob("staging/alice/other", digest).read() == LAYER
+    assert list(service.breaches()) == []
+
+
+def test_a_link_that_a_manifest_needs_while_a_sweep_wants_it_stays(
+    service: RegistryService, make_service: Callable[[], RegistryService], clock: Clock
+) -> None:
+    put_blob(service, SOURCE, CONFIG)
+    put_blob(service, SOURCE, LAYER)
+    clock.advance(days=2)
+    with ExitStack() as stack, service.store.write() as tx:
+        service.put_manifest(tx, SOURCE, "1", image(LAYER), None, clock())
+        stack.enter_context(a_sweep_that_looks_now_and_acts_later(make_service(), clock()))
+    assert service.open_blob(SOURCE, Digest.of(LAYER)).read() == LAYER
+    assert list(service.breaches()) == []
+
+
+def test_bytes_that_get_their_row_while_a_sweep_wants_them_stay(
+    service: RegistryService, make_service: Callable[[], RegistryService], blobs: FileBlobs, now: datetime
+) -> None:
+    digest = blobs.add(LAYER)
+    age(blobs.path(digest), now, days=2)
+    with ExitStack() as stack, service.store.write() as tx:
+        service.attach_blob(tx, SOURCE, digest, now)
+        stack.enter_context(a_sweep_that_looks_now_and_acts_later(make_service(), now))
+    assert service.open_blob(SOURCE, digest).read() == LAYER
+    assert list(service.breaches()) == []
+
+
+def test_a_manifest_that_is_pushed_again_while_a_sweep_wants_it_stays(
+    service: RegistryService, make_service: Callable[[], RegistryService], clock: Clock
+) -> None:
+    digest = put_image(service, SOURCE)
+    service.delete_manifest(SOURCE, digest, "alice")
+    with ExitStack() as stack, service.store.write() as tx:
+        service.put_manifest(tx, SOURCE, "1", image(LAYER), None, clock())
+        stack.enter_context(a_sweep_that_looks_now_and_acts_later(make_service(), clock()))
+    assert make_service().resolve(SOURCE, "1").raw == image(LAYER)
+    assert list(service.breaches()) == []
 
 
 SWEEP = """
