@@ -37,7 +37,6 @@ MASTER = b"m" * 32
 class Subject:
     subject: str
     owner: str = ""
-    owner: str = ""
 
 
 @dataclass
@@ -80,6 +79,7 @@ class Served:
     host: str
     ca: Path
     service: TrustService
+    store: TrustStore
     listener: Listener
 
 
@@ -90,9 +90,8 @@ def serving(database: Database, folder: Path) -> Iterator[Served]:
         host = f"localhost:{listening.getsockname()[1]}"
         authorizer = StubAuthorizer(f"https://{host}/token")
         listener = Listener()
-        service = TrustService(
-            TrustStore(database), Vault(MASTER), Audit(database), lambda: datetime.now(UTC), [listener]
-        )
+        store = TrustStore(database)
+        service = TrustService(store, Vault(MASTER), Audit(database), lambda: datetime.now(UTC), [listener])
 
         async def ping(request: Request) -> JSONResponse:
             challenge = str(Challenge(authorizer.realm, "customhouse"))
@@ -114,7 +113,7 @@ def serving(database: Database, folder: Path) -> Iterator[Served]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
-            yield Served(host, certificate, service, listener)
+            yield Served(host, certificate, service, store, listener)
         finally:
             server.should_exit = True
             thread.join(10)

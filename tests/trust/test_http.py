@@ -16,7 +16,7 @@ from customhouse.keys import PublicKey
 from customhouse.signing import Vault
 from customhouse.testing.trust_simulator import TrustSimulator, multipart
 from customhouse.trust import http
-from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
+from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.service import TrustService
 from customhouse.trust.store import TrustStore
 from tests.conftest import Clock
@@ -84,11 +84,13 @@ class Wire:
             "query_string": query.encode(), "headers": headers, "http_version": "1.1", "scheme": "https",
             "server": ("localhost", 5443), "client": ("127.0.0.1", 1),
         }  # fmt: skip
-        await self.app(scope, receive, send)  # type: ignore[arg-type]
+        await self.app(scope, receive, send)
         return answer
 
-    def publish(self, files: Mapping[str, bytes], step: int = 1 << 20, token: str = PUBLISHER) -> Answer:
-        body, kind = multipart(files)  # type: ignore[arg-type]
+    def publish(
+        self, files: Mapping[RoleName, bytes] | Mapping[str, bytes], step: int = 1 << 20, token: str = PUBLISHER
+    ) -> Answer:
+        body, kind = multipart(files)
         return self("POST", BASE, token, body, kind, step)
 
 
@@ -190,7 +192,7 @@ def test_a_role_twice_or_too_many_parts_are_refused(wire: Wire) -> None:
 
 
 def test_what_is_not_json_is_named_with_its_role(wire: Wire, sim: TrustSimulator) -> None:
-    answer = wire.publish({**sim.upload(), "root": b"<html>"})
+    answer = wire.publish({**sim.upload(), ROOT: b"<html>"})
     assert (answer.status, answer.code) == (400, "INVALID_UPDATE")
     name, said = answer.detail
     assert name == "ErrBadRoot"

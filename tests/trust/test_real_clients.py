@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from customhouse.db import Database
 from customhouse.keyfiles import KeyFile, read_key_file, write_key_file
 from customhouse.keys import PrivateKey, PublicKey
+from customhouse.testing.trust_simulator import TrustSimulator
 from customhouse.trust.metadata import parse_file
-from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
+from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.update import VersionConflict
 from tests.trust.serving import Served, serving
 
@@ -162,6 +164,50 @@ def test_docker_initialises_signs_with_a_delegation_and_inspects(alice: Client) 
     assert read_key_file(private.read_bytes(), PASSPHRASE.encode()).key.public == bob
     files = alice.served.service.repository_files(Gun(gun))
     assert {"root", "targets", "snapshot", "timestamp"} <= set(files)
+
+
+@pytest.mark.needs("notary", "docker")
+def test_go_clients_read_what_the_hub_signed_and_see_it_as_the_signer(consumer: Client) -> None:
+    service, gun = consumer.served.service, Gun(f"{consumer.served.host}/acme/app")
+    sim = TrustSimulator(gun, datetime.now(UTC), common_name=f"{consumer.served.host}/*")
+    hub = RoleName("targets/customhouse")
+    for role in (RELEASES, hub):
+        sim.delegate(role)
+        digest = sim.sign_tag("1", b"certified", role)
+    with consumer.served.store.write() as tx:
+        sim.use_server_keys(service.server_keys(tx, gun))
+        service.commit(tx, gun, sim.upload(), {ROOT: 0})
+    shown = json.loads(consumer.run("docker", "trust", "inspect", gun))[0]
+    assert shown["SignedTags"] == [{"SignedTag": "1", "Digest": digest.hex, "Signers": ["customhouse"]}]
+    key = sim.keys[hub][0].public.canonical_id
+    assert shown["Signers"] == [{"Name": "customhouse", "Keys": [{"ID": key}]}]
+    root = next(each for each in shown["AdministrativeKeys"] if each["Name"] == "Root")
+    assert root["Keys"] == [{"ID": sim.keys[ROOT][0].public.key_id}]
+    assert digest.hex in consumer.notary("list", gun)
+
+
+@pytest.mark.needs("notary")
+def test_a_go_client_signs_on_where_our_builder_began(alice: Client, consumer: Client) -> None:
+    service, gun = alice.served.service, Gun(alice.gun)
+    sim = TrustSimulator(gun, datetime.now(UTC))
+    sim.use_server_keys({role: service.key(gun, role, "alice") for role in (SNAPSHOT, TIMESTAMP)})
+    sim.delegate(RELEASES)
+    sim.sign_tag("a<b>&c", b"odd", RELEASES)
+    sim.sign_tag("1", b"one")
+    service.publish(gun, sim.upload(), "alice")
+    alice.notary("list", gun)
+    folder = alice.home / "trust" / "private"
+    folder.mkdir(parents=True, exist_ok=True)
+    for role, name in ((RELEASES, "delegation"), (TARGETS, "targets")):
+        file = KeyFile(sim.keys[role][0], name, gun if role == TARGETS else "")
+        (folder / file.filename).write_bytes(write_key_file(file, PASSPHRASE.encode()))
+        (folder / file.filename).chmod(0o600)
+    alice.notary("add", "-p", gun, "2", alice.target("two", "two"))
+    alice.notary("add", "-p", gun, "3", alice.target("three", "three"), "--roles", "targets/releases")
+    listed = consumer.notary("list", gun)
+    for tag in ("a<b>&c", "1 ", "2 ", "3 "):
+        assert tag in listed
+    assert sorted(alice.served.listener.accepted_updates[-1].tags) == ["1", "2", "3"]
 
 
 def _pem(key: PrivateKey) -> bytes:

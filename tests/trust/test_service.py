@@ -365,6 +365,17 @@ def test_renewal_of_all_touches_only_what_is_due_and_the_snapshot_too(room: Room
     assert room.verified().versions == {ROOT: 1, TARGETS: 2, SNAPSHOT: 2, TIMESTAMP: 3}
 
 
+def test_one_repository_that_cannot_be_renewed_holds_up_no_other(room: Room, published: TrustSimulator) -> None:
+    other = TrustService(room.store, Vault(b"x" * 32), room.audit, room.clock)
+    sim = TrustSimulator(OFFICIAL, room.clock())
+    with room.store.write() as tx:
+        sim.use_server_keys(other.server_keys(tx, OFFICIAL))
+        other.commit(tx, OFFICIAL, sim.upload(), {})
+    room.clock.advance(days=8)
+    assert room.service.renew_all(room.clock()) == 1
+    assert room.service.current(GUN, TIMESTAMP).version == 2
+
+
 def test_after_a_deletion_a_publisher_may_begin_again(room: Room, published: TrustSimulator, now: datetime) -> None:
     room.service.delete(GUN, "alice")
     room.service.delete(GUN, "alice")

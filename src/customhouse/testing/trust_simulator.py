@@ -238,7 +238,7 @@ class TrustSimulator:
         return self._signed[known]
 
 
-def multipart(files: Mapping[RoleName, bytes]) -> tuple[bytes, str]:
+def multipart(files: Mapping[RoleName, bytes] | Mapping[str, bytes]) -> tuple[bytes, str]:
     """The body of a publish as the clients write it, and its content type; without files only the closing line."""
     boundary = base64.b16encode(b"customhouse publish").decode().lower()
     parts = b"".join(

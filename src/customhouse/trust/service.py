@@ -8,6 +8,7 @@
 4. Keys are P-256, made on demand, sealed in the vault under "trust-key:GUN:role"; one pending key per (GUN, role).
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -15,7 +16,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from customhouse.audit import Audit
-from customhouse.errors import Invalid, NotFound, StorageFull, Unavailable
+from customhouse.errors import CustomhouseError, Invalid, NotFound, StorageFull, Unavailable
 from customhouse.faults import point
 from customhouse.keys import PrivateKey, PublicKey
 from customhouse.signing import SealedSigner, Vault
@@ -33,6 +34,8 @@ from customhouse.trust.update import (
     renewal,
 )
 from customhouse.trust.verify import TrustedRepository
+
+log = logging.getLogger(__name__)
 
 SERVER_ROLES = (SNAPSHOT, TIMESTAMP)
 
@@ -205,11 +208,21 @@ class TrustService:
         return True
 
     def renew_all(self, now: datetime) -> int:
-        """Renew every GUN whose timestamp or snapshot is in the second half of its life; how many were."""
+        """Renew every GUN whose timestamp or snapshot is in the second half of its life; how many were.
+
+        One that cannot be renewed is logged and does not hold up the others.
+        """
         with self._store.read() as tx:
             due = dict.fromkeys(self._store.due(tx, TIMESTAMP, now + self._timestamp_lifetime / 2))
             due.update(dict.fromkeys(self._store.due(tx, SNAPSHOT, now + SNAPSHOT_LIFETIME / 2)))
-        return sum(self.resign(Gun(gun), now) for gun in due)
+        return sum(self._renewed(Gun(gun), now) for gun in due)
+
+    def _renewed(self, gun: Gun, now: datetime) -> bool:
+        try:
+            return self.resign(gun, now)
+        except CustomhouseError as error:
+            log.error("the timestamp of %s cannot be renewed: %s", gun, error.message)
+            return False
 
     def delete(self, gun: Gun, actor: str) -> None:
         """Forget all files of a GUN. Clients with a cache go on until their timestamp expires: this revokes nothing."""
