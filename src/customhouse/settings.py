@@ -38,6 +38,9 @@ class Settings:
     hub_name: str = field(default="customhouse", metadata={"help": "the signer that clients see on official tags"})
     tls_certificate: Path | None = field(default=None, metadata={"help": "PEM chain; without one, a local CA is made"})
     tls_key: Path | None = field(default=None, metadata={"help": "PEM key of tls_certificate"})
+    plain_http: bool = field(
+        default=False, metadata={"help": "speak HTTP where we listen: a proxy in front ends TLS for the public URL"}
+    )
     admin_password: str = field(default="", repr=False, metadata={"help": "first administrator's password"})
     master_key_file: Path | None = field(
         default=None, metadata={"help": "32 bytes as hex that seal the hub's keys; without one, DIR/master-key"}
