@@ -376,6 +376,11 @@ def test_secrets_in_labels_and_history_fail() -> None:
         assert "hunter2" not in json.dumps([item.as_json() for item in findings(cfg_envsecret.CHECK, built)])
 
 
+def test_text_made_to_slow_the_search_down_is_searched_at_once() -> None:
+    for text in ("eyJ-" * 16_000, "-a" * 32_000, "x='" * 20_000, "https://" + "a:" * 30_000, "PASS_" * 12_000):
+        outcomes(findings(cfg_envsecret.CHECK, minimal_server_image(Env=[f"X={text}", f"{text}=1"])))
+
+
 def test_a_name_can_be_accepted_by_the_policy() -> None:
     built = minimal_server_image(Env=["DEMO_PASSWORD=demo"])
     assert outcomes(findings(cfg_envsecret.CHECK, built, params={"accepted_names": ["DEMO_PASSWORD"]})) == {"pass"}
@@ -392,6 +397,12 @@ def test_a_full_set_of_labels_passes_wherever_it_stands() -> None:
     assert outcomes(findings(cfg_labels.CHECK, minimal_server_image(Labels=other))) == {"pass"}
 
 
+@pytest.mark.parametrize("value", ["MIT", "MIT OR Apache-2.0", "(MIT AND BSD-3-Clause) OR GPL-2.0+ WITH Classpath-2.0"])
+def test_licence_expressions_pass(value: str) -> None:
+    said = {**labels(), "org.opencontainers.image.licenses": value}
+    assert outcomes(findings(cfg_labels.CHECK, minimal_server_image(Labels=said))) == {"pass"}
+
+
 def test_missing_labels_are_one_failure_that_names_them() -> None:
     said = {key: value for key, value in labels().items() if not key.endswith((".source", ".licenses"))}
     (found,) = failed(findings(cfg_labels.CHECK, minimal_server_image(Labels=said)))
@@ -406,6 +417,9 @@ def test_missing_labels_are_one_failure_that_names_them() -> None:
         ("created", "yesterday"),
         ("created", "2026-01-01"),
         ("licenses", "see file; ask us"),
+        ("licenses", "MIT AND"),
+        ("licenses", "(MIT OR Apache-2.0"),
+        ("licenses", "MIT  " + "AND MIT  " * 400 + "!"),
         ("version", "the newest"),
         ("revision", "???"),
         ("base.digest", "sha256:abc"),

@@ -74,11 +74,11 @@ def test_no_finding_at_all_certifies_nothing() -> None:
 
 
 def test_a_required_check_that_did_not_run_is_not_evaluable_on_each_platform() -> None:
-    policy = replace(POLICY, required=frozenset({"MAN-DIGEST", "CFG-HEALTH"}))
+    policy = replace(POLICY, required=frozenset({"MAN-SIZE", "CFG-HEALTH"}))
     arm = replace(passed("CFG-HEALTH"), platform="linux/arm64", fingerprint="")
-    found = verdict(passed("MAN-DIGEST"), passed("CFG-HEALTH"), arm, policy=policy)
+    found = verdict(passed("MAN-SIZE"), passed("CFG-HEALTH"), arm, policy=policy)
     absent = [(item.check, item.platform) for item in found.findings if item.outcome is Outcome.NOT_EVALUABLE]
-    assert found.value == "needs_review" and absent == [("MAN-DIGEST", "linux/arm64")]
+    assert found.value == "needs_review" and absent == [("MAN-SIZE", "linux/arm64")]
 
 
 def test_a_waiver_accepts_a_failure_and_is_named_in_it() -> None:

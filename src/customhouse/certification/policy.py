@@ -5,6 +5,8 @@
    believes in would not exist.
 3. Nothing passes by absence (S5): a check without an answer needs review unless the policy names that very check.
 4. `bind` ties a policy to the checks there are; after that `required` names every check a verdict must have seen.
+5. Some checks are verification, not taste: that the bytes are those that were signed. No policy and no waiver lets
+   anything but their pass through.
 """
 
 import re
@@ -22,6 +24,7 @@ from customhouse.errors import Invalid
 from customhouse.oci.digest import Digest
 
 MAX_POLICY_BYTES = 1024 * 1024
+VERIFICATION = frozenset({"MAN-DIGEST"})
 _TOP = {"version", "name", "description", "severity", "outcomes", "review", "advisories", "checks"}
 _CHECK_KEYS = {"action", "severity", "params", "not_evaluable", "error"}
 _ID = re.compile(r"[A-Z]{2,4}(-[A-Z0-9]+)+")
@@ -94,6 +97,9 @@ class Policy:
         for name, rule in self.rules.items():
             if name not in known:
                 raise PolicyError(f"there is no check {name}", _line(self.text, ("checks", name)))
+            if name in VERIFICATION:
+                why = f"{name} verifies that the bytes are those that were signed; no policy changes that"
+                raise PolicyError(why, _line(self.text, ("checks", name)))
             declared = known[name].params
             for key, value in rule.params.items():
                 where = _line(self.text, ("checks", name, "params", key))
@@ -116,6 +122,8 @@ class Policy:
 
     def action(self, finding: Finding) -> Action | None:
         """What a finding does; None for an answer that is no objection (pass, not applicable)."""
+        if finding.check in VERIFICATION:
+            return None if finding.outcome is Outcome.PASS else Action.BLOCK
         rule = self.rule(finding.check)
         if finding.outcome is Outcome.FAIL:
             return rule.action or self.actions[self.severity(finding.check, finding.severity)]

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from customhouse.certification.findings import JSON, Finding, Outcome, Severity
-from customhouse.certification.policy import Action, Policy
+from customhouse.certification.policy import VERIFICATION, Action, Policy
 from customhouse.certification.waiver import Waiver
 from customhouse.oci.digest import Digest
 
@@ -104,6 +104,8 @@ def _absent(findings: Sequence[Finding], policy: Policy) -> list[Finding]:
 
 
 def _waive(finding: Finding, waivers: Sequence[Waiver], now: datetime) -> Finding:
+    if finding.check in VERIFICATION:
+        return replace(finding, waived=None)
     accepting = next((item for item in waivers if item.accepts(finding, now)), None)
     return replace(finding, waived=accepting.id if accepting else None)
 

@@ -86,7 +86,10 @@ class EnrolmentStore:
         return (bytes(row.root), dict(row.versions)) if row else None
 
     def remember(self, tx: Connection, gun: str, root: bytes, versions: dict[str, int], now: datetime) -> None:
-        """Raise what was seen; versions never go down."""
+        """Raise what was seen; versions never go down.
+
+        A delegation that the publisher removed is forgotten with its versions: added again, it begins at version 1.
+        """
         self._database.lock(tx, f"seen:{gun}")
         before = self.seen(tx, gun)
         if before is None:
@@ -97,5 +100,5 @@ class EnrolmentStore:
         tx.execute(
             update(seen_gun)
             .where(seen_gun.c.gun == gun)
-            .values(root=kept, versions={**before[1], **merged}, updated=now)
+            .values(root=kept, versions=merged, updated=now)
         )
