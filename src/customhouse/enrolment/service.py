@@ -107,9 +107,9 @@ class EnrolmentService:
             raise Untrusted(f"{repository}: {error.message}", hint=error.hint) from error
         faults.point("enrolment.remember")
         with self._store.write() as tx:
-            self._store.remember(
-                tx, gun, trusted.root.raw, {str(role): version for role, version in trusted.versions.items()}, now
-            )
+            versions_now = {str(role): version for role, version in trusted.versions.items()}
+            unread = {str(role) for role in trusted.skipped}
+            self._store.remember(tx, gun, trusted.root.raw, versions_now, now, unread=unread)
         return trusted
 
     def enrol_certificate(self, principal: Principal, publisher: str, pem: bytes) -> list[EnrolledKey]:

@@ -85,10 +85,13 @@ class EnrolmentStore:
         row = tx.execute(select(seen_gun).where(seen_gun.c.gun == gun)).one_or_none()
         return (bytes(row.root), dict(row.versions)) if row else None
 
-    def remember(self, tx: Connection, gun: str, root: bytes, versions: dict[str, int], now: datetime) -> None:
+    def remember(
+        self, tx: Connection, gun: str, root: bytes, versions: dict[str, int], now: datetime, *, unread: set[str]
+    ) -> None:
         """Raise what was seen; versions never go down.
 
-        A delegation that the publisher removed is forgotten with its versions: added again, it begins at version 1.
+        `unread` are delegations that are declared and could not be used now: they keep their versions. One that the
+        publisher removed is forgotten: added again, it begins at version 1.
         """
         self._database.lock(tx, f"seen:{gun}")
         before = self.seen(tx, gun)
@@ -96,6 +99,7 @@ class EnrolmentStore:
             tx.execute(insert(seen_gun).values(gun=gun, root=root, versions=versions, updated=now))
             return
         merged = {role: max(version, before[1].get(role, 0)) for role, version in versions.items()}
+        merged |= {role: version for role, version in before[1].items() if role in unread}
         kept = root if versions.get("root", 0) >= before[1].get("root", 0) else before[0]
         tx.execute(
             update(seen_gun)
