@@ -59,21 +59,22 @@ class RegistryService:
 
     def resolve(self, repository: str, reference: str) -> StoredManifest:
         """By tag or digest, as a client may have it. Raises ManifestUnknown, ManifestRefused."""
-        with self.store.read() as tx:
-            found = self._found(tx, repository, reference)
-            if found.refused is not None:
-                raise ManifestRefused(repository, found.digest, found.refused)
-            return self._loaded(tx, found)
+        found = self.store.look(repository, reference) if _valid_reference(reference) else None
+        if found is None:
+            raise ManifestUnknown(repository, reference)
+        if found.refused is not None:
+            raise ManifestRefused(repository, found.digest, found.refused)
+        return self._loaded(found)
 
     def manifest(self, repository: str, digest: Digest) -> StoredManifest:
         """By digest, withdrawn or not. Raises ManifestUnknown."""
         with self.store.read() as tx:
-            return self._loaded(tx, self._found(tx, repository, digest))
+            found = self._found(tx, repository, digest)
+        return self._loaded(found)
 
     def blob(self, repository: str, digest: Digest) -> StoredBlob:
         """Raises BlobUnknown unless this repository holds it."""
-        with self.store.read() as tx:
-            size = self.store.linked(tx, repository, [digest]).get(digest)
+        size = self.store.look_blob(repository, digest)
         if size is None:
             raise BlobUnknown(repository, digest)
         return StoredBlob(digest, size)
@@ -214,7 +215,6 @@ class RegistryService:
 
     def delete_blob(self, repository: str, digest: Digest, actor: str) -> None:
         """Raises BlobUnknown, ContentInUse."""
-        now = self._clock()
         with self.store.write() as tx:
             self.store.lock_repositories(tx, repository)
             if not self.store.linked(tx, repository, [digest]):
@@ -222,7 +222,7 @@ class RegistryService:
             self._not_in_use(tx, repository, digest)
             self.store.unlink_blob(tx, repository, digest)
             faults.point("registry.blob.deleted")
-            self._log(tx, actor, "blob.delete", repository, digest, {}, now)
+            self._log(tx, actor, "blob.delete", repository, digest, {}, self._clock())
 
     # For those who certify and publish, inside their transactions
 
@@ -364,16 +364,16 @@ class RegistryService:
         return sum(self._drop_upload(name) for name in list(self.blobs.unfinished(before)) if name not in known)
 
     def _found(self, tx: Connection, repository: str, reference: str) -> Found:
-        valid = Digest.well_formed(reference) if ":" in reference else valid_tag(reference)
-        found = self.store.find(tx, repository, reference) if valid else None
+        found = self.store.find(tx, repository, reference) if _valid_reference(reference) else None
         if found is None:
             raise ManifestUnknown(repository, reference)
         return found
 
-    def _loaded(self, tx: Connection, found: Found) -> StoredManifest:
+    def _loaded(self, found: Found) -> StoredManifest:
         raw = self._raw.get(found.digest)
         if raw is None:
-            raw = self.store.raw(tx, found.digest)
+            with self.store.read() as tx:
+                raw = self.store.raw(tx, found.digest)
             if raw is None:
                 raise ManifestUnknown("the store", found.digest)
             self._raw.put(found.digest, raw)
@@ -389,6 +389,10 @@ class RegistryService:
         now: datetime,
     ) -> None:  # fmt: skip
         self._audit.append(tx, actor=actor, action=action, subject=subject, digest=digest, detail=detail, now=now)
+
+
+def _valid_reference(reference: str) -> bool:
+    return Digest.well_formed(reference) if ":" in reference else valid_tag(reference)
 
 
 def _check_repository(name: str) -> None:

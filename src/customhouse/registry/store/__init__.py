@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Connection, Select, and_, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from customhouse.db import Database
 from customhouse.oci.digest import Digest
+from customhouse.registry.store.answers import Answers
 from customhouse.registry.store.leftovers import Leftovers
 from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
 
@@ -60,11 +61,31 @@ class Content:
     needs: Mapping[Digest, str]
 
 
+_FOUND = (
+    select(content.c.digest, content.c.media_type, content.c.size, refusal.c.reason)
+    .select_from(manifest)
+    .join(content, content.c.digest == manifest.c.digest)
+    .outerjoin(refusal, and_(refusal.c.repository == manifest.c.repository, refusal.c.digest == manifest.c.digest))
+    .where(manifest.c.repository == bindparam("in_repository"))
+)
+# Built once: building such a query takes longer than SQLite takes to answer it.
+_BY_DIGEST = _FOUND.where(manifest.c.digest == bindparam("wanted"))
+_BY_TAG = _FOUND.join(
+    tag, and_(tag.c.repository == manifest.c.repository, tag.c.digest == manifest.c.digest)
+).where(tag.c.name == bindparam("wanted"))
+_LINKED = (
+    select(blob.c.size)
+    .join(link, link.c.digest == blob.c.digest)
+    .where(link.c.repository == bindparam("in_repository"), link.c.digest == bindparam("wanted"))
+)
+
+
 class RegistryStore:
     """The registry's tables. Every method works in the transaction it is given."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._answers = Answers(database.path)
         self.leftovers = Leftovers(database)
         self.local = database.dialect == "sqlite"
         self._insert = insert_sqlite if database.dialect == "sqlite" else insert_postgresql
@@ -74,6 +95,26 @@ class RegistryStore:
 
     def write(self) -> AbstractContextManager[Connection]:
         return self._database.write()
+
+    # Looks without a transaction, for the hot paths
+
+    def look(self, repository: str, reference: str) -> Found | None:
+        """`find` as of now."""
+
+        def ask() -> Found | None:
+            with self.read() as tx:
+                return self.find(tx, repository, reference)
+
+        return self._answers.get(("manifest", repository, reference), ask)
+
+    def look_blob(self, repository: str, digest: Digest) -> int | None:
+        """The size of a blob that the repository holds now."""
+
+        def ask() -> int | None:
+            with self.read() as tx:
+                return tx.execute(_LINKED, {"in_repository": repository, "wanted": digest}).scalar()
+
+        return self._answers.get(("blob", repository, digest), ask)
 
     def lock_repositories(self, tx: Connection, *names: str) -> None:
         for name in sorted(set(names)):
@@ -129,23 +170,8 @@ class RegistryStore:
 
     def find(self, tx: Connection, repository: str, reference: str) -> Found | None:
         """By tag or digest."""
-        query: Select[Any] = (
-            select(content.c.digest, content.c.media_type, content.c.size, refusal.c.reason)
-            .select_from(manifest)
-            .join(content, content.c.digest == manifest.c.digest)
-            .outerjoin(
-                refusal,
-                and_(refusal.c.repository == manifest.c.repository, refusal.c.digest == manifest.c.digest),
-            )
-            .where(manifest.c.repository == repository)
-        )
-        if ":" in reference:
-            query = query.where(manifest.c.digest == reference)
-        else:
-            query = query.join(
-                tag, and_(tag.c.repository == manifest.c.repository, tag.c.digest == manifest.c.digest)
-            ).where(tag.c.name == reference)
-        row = tx.execute(query).one_or_none()
+        query = _BY_DIGEST if ":" in reference else _BY_TAG
+        row = tx.execute(query, {"in_repository": repository, "wanted": reference}).one_or_none()
         return Found(Digest(row.digest), row.media_type, row.size, row.reason) if row else None
 
     def raw(self, tx: Connection, digest: Digest) -> bytes | None:
