@@ -152,6 +152,7 @@ def test_a_wanted_file_beyond_its_budget_is_told_and_not_kept() -> None:
         ("through", {"f": b"x", "f/y": b"y"}),
         ("name", {"a" * 300: b"x"}),
         ("name", {"a/" * 2500: Folder()}),
+        ("name", {"a/" * 150 + "b": b"x"}),
     ],
 )
 def test_each_trick_is_named_and_the_layer_still_read_to_its_end(kind: str, tree: dict[str, object]) -> None:

@@ -23,7 +23,7 @@ _FORMS = (
     ("docker-token", r"\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}"),
     ("sendgrid-key", r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
     ("hashicorp-token", r"\bhv[sb]\.[A-Za-z0-9_-]{24,}"),
-    ("json-web-token", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    ("json-web-token", r"\beyJ[A-Za-z0-9_-]{10,600}\.eyJ[A-Za-z0-9_-]{10,3000}\.[A-Za-z0-9_-]{10}"),
     ("private-key", r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----"),
     ("azure-storage-key", r"AccountKey=[A-Za-z0-9+/]{60,}={0,2}"),
     ("password-in-url", r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@$\"']{0,64}:[^\s/@$\"'{}<>*]{3,128}@[^\s/@]"),

@@ -218,6 +218,9 @@ class TarWalk:
         if ".." in parts:
             self._violate("escape", text, text, f"{text!r} leaves its folder by '..'")
             return None
+        if len(parts) > self._budget.depth:
+            self._violate("name", text, str(len(parts)), f"a name lies in more than {self._budget.depth} folders")
+            return None
         if any(len(part) > 255 for part in parts):
             self._violate("name", text, "", f"a part of {text[:80]!r}… is longer than any filesystem takes")
             return None

@@ -11,12 +11,14 @@ MIB = 1024 * 1024
 class Budget:
     """How much a layer may be before the pass stops; sizes in bytes. load_image hands on what is left, so that it is
     the budget of a whole image. `entries` counts headers and folders that only occur in longer names, `names` their
-    bytes; `ratio` holds once more than `ratio_floor` bytes came out; `file` and `contents` bound what is kept of
-    wanted files, one and all; `heads` bounds heads and extended attributes."""
+    bytes; `name` and `depth` bound one name, in bytes and folders; `ratio` holds once more than `ratio_floor` bytes
+    came out; `file` and `contents` bound what is kept of wanted files, one and all; `heads` bounds heads and extended
+    attributes."""
 
     unpacked: int = 32 * 1024 * MIB
     entries: int = 500_000
     name: int = 4096
+    depth: int = 128
     names: int = 256 * MIB
     extension: int = MIB
     ratio: int = 200

@@ -13,7 +13,7 @@ from customhouse.certification.check import Check, Failure, Subject
 from customhouse.certification.findings import JSON, Severity
 
 PREFIX = "org.opencontainers.image."
-_SPDX = re.compile(r"\(?\s*[A-Za-z0-9.+-]+(\s+(AND|OR|WITH)\s+\(?\s*[A-Za-z0-9.+-]+\s*\)?)*\s*\)?")
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:+-]*")
 _VERSION = re.compile(r"v?\d+(\.\d+)*([-+._~][0-9A-Za-z.+_~-]+)?")
 _REVISION = re.compile(r"[0-9a-fA-F]{7,64}|[0-9A-Za-z][0-9A-Za-z._/-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
@@ -50,6 +50,25 @@ def _url(value: str) -> bool:
         return False
 
 
+def _spdx(value: str) -> bool:
+    """Names joined by AND, OR and WITH, with brackets that match (SPDX specification, annex D)."""
+    depth, name_next = 0, True
+    for word in value.replace("(", " ( ").replace(")", " ) ").split():
+        if word == "(" and name_next:
+            depth += 1
+        elif word == ")" and not name_next and depth:
+            depth -= 1
+        elif word.upper() in ("AND", "OR", "WITH"):
+            if name_next:
+                return False
+            name_next = True
+        elif name_next and _LICENCE.fullmatch(word):
+            name_next = False
+        else:
+            return False
+    return depth == 0 and not name_next
+
+
 def _instant(value: str) -> bool:
     try:
         return "T" in value and datetime.fromisoformat(value).tzinfo is not None
@@ -62,7 +81,7 @@ _FORMS: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "url": (_url, "a URL"),
     "documentation": (_url, "a URL"),
     "created": (_instant, "a time as RFC 3339 writes it"),
-    "licenses": (lambda value: _SPDX.fullmatch(value) is not None, "an SPDX licence expression"),
+    "licenses": (_spdx, "an SPDX licence expression"),
     "version": (lambda value: _VERSION.fullmatch(value) is not None, "a version"),
     "revision": (lambda value: _REVISION.fullmatch(value) is not None, "a revision of the source"),
     "base.digest": (lambda value: _DIGEST.fullmatch(value) is not None, "a digest"),
