@@ -1,7 +1,12 @@
 """People decide about submissions by the command line; consumers notice what is rolled back."""
 
+import base64
 import json
+import os
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from customhouse.testing import images
 from tests.cli.conftest import Person
@@ -80,3 +85,34 @@ def test_a_tag_is_revoked_in_staging_and_moved_by_a_new_signature(
     mover("trust", "revoke", reference)
     assert mover("trust", "list", f"{hub.host}/staging/mover/web", "--json").json["tags"] == []
     assert "is not signed in any role of yours" in mover("trust", "revoke", reference, code=1).err
+
+
+@pytest.mark.needs("docker")
+def test_docker_reads_what_we_signed_and_goes_on_with_our_keys(
+    hub: HubProcess, admin: Person, signed_in: Maker, tmp_path: Path
+) -> None:
+    author = publisher_of("whale", hub, admin, signed_in)
+    name = f"{hub.host}/staging/whale/web"
+    made = author("image", "push", "--sign", layout(tmp_path / "img"), f"{name}:1", "--json").json
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(author.home), "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE": "root words",
+        "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE": "repository words",
+    }
+
+    def docker(*words: str) -> str:
+        ran = subprocess.run(["docker", *words], capture_output=True, text=True, env=environment, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    auth = base64.b64encode(b"whale-dev:their-password").decode()
+    (author.home / ".docker/config.json").write_text(json.dumps({"auths": {hub.host: {"auth": auth}}}))
+    shown = json.loads(docker("trust", "inspect", name))
+    assert [(tag["SignedTag"], f"sha256:{tag['Digest']}") for tag in shown[0]["SignedTags"]] == [("1", made["digest"])]
+    docker("trust", "key", "generate", "anna", "--dir", str(tmp_path))  # into the directory of our keys
+    docker("trust", "signer", "add", "--key", str(tmp_path / "anna.pub"), "anna", name)  # signed with our targets key
+    second = images.minimal_server_image(style="oci", files={"motd": b"second"})
+    folder = images.write_oci_layout(second, tmp_path / "second")
+    signed = author("image", "push", "--sign", folder, f"{name}:2", "--json").json  # and we with docker's new key
+    assert set(signed["roles"]) == {"targets/anna", "targets/releases"}
+    shown = json.loads(docker("trust", "inspect", name))
+    assert {tag["SignedTag"]: tag["Signers"] for tag in shown[0]["SignedTags"]}["2"] == ["anna"]

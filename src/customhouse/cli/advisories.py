@@ -50,7 +50,7 @@ def import_paths(out: Output, connections: Connections, paths: tuple[Path, ...])
 def status(out: Output, connections: Connections) -> None:
     """What the hub knows, and how old it is."""
     found = connections.hub().get("/advisories/status")
-    out.result(found, _status_lines(found))
+    out.result(found, _status_lines(out, found))
 
 
 @contextmanager
@@ -80,20 +80,13 @@ def _open(file: Path) -> BinaryIO:
 
 def _line(report: JSON) -> str:
     told = [f"{key} {value}" for key, value in report.items() if isinstance(value, int) and not isinstance(value, bool)]
-    return f"{report['name']}: {', '.join(told)}"
+    return f"{report['name']}: " + (f"KEV {report['kev']}" if report.get("kev") else ", ".join(told))
 
 
-def _status_lines(found: JSON) -> list[str]:
-    lines = []
-    for key, value in found.items():
-        if isinstance(value, dict):
-            lines += [f"{key}:"] + [f"  {name}: {_flat(each)}" for name, each in value.items()]
-        else:
-            lines.append(f"{key}: {_flat(value)}")
-    return lines
-
-
-def _flat(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {each}" for name, each in value.items())
-    return str(value)
+def _status_lines(out: Output, found: JSON) -> list[str]:
+    kev = found.get("kev") or {}
+    lines = [f"{found.get('records', 0)} records; stale after {found.get('max_age_days')} days"]
+    lines.append(f"KEV: {kev.get('version') or 'none'}, {kev.get('coverage')}, {kev.get('records', 0)} entries")
+    ecosystems = found.get("ecosystems") or []
+    columns = ("ecosystem", "coverage", "records", "newest", "imported")
+    return lines + (out.table(ecosystems, columns) if ecosystems else [])
