@@ -53,6 +53,33 @@ def test_a_token_opens_what_it_names_and_nothing_else(
         assert caught.value.challenge.scope == f"repository:{repository}:{action}"
 
 
+@pytest.mark.parametrize(
+    ("subject", "repository", "action", "said"),
+    [
+        ("paula", "staging/other/web", "push",
+         "paula may not push in staging/other/web; it is private to publisher other: sign in with `docker login` as a "
+         "member, or with a token of it whose scope is push"),
+        ("", "staging/other/web", "pull",
+         "nobody is signed in, so you may not pull in staging/other/web; it is private to publisher other: sign in "
+         "with `docker login` as a member"),
+        ("paula", "quarantine/s-1", "pull",
+         "paula may not pull in quarantine/s-1; it is the certification team's: sign in with `docker login` as a "
+         "certifier"),
+        ("", "acme/web", "pull",
+         "nobody is signed in, so you may not pull in acme/web; sign in with `docker login` as somebody who may"),
+    ],
+)  # fmt: skip
+def test_who_may_not_is_told_who_may_in_the_words_that_docker_prints(
+    authorizer: Authorizer, signer: TokenSigner, clock: Clock, subject: str, repository: str, action: str, said: str
+) -> None:
+    token = f"Bearer {signer.issue(subject, {}, clock(), owner=subject).token}"
+    with pytest.raises(TokenRequired) as caught:
+        authorizer.authorize(token, repository, action)
+    assert caught.value.message == said
+    assert caught.value.hint == ""
+    assert str(caught.value.challenge).endswith(f',error="insufficient_scope",error_description="{said}"')
+
+
 def test_a_star_in_a_token_is_every_action(authorizer: Authorizer, signer: TokenSigner, clock: Clock) -> None:
     header = bearer(signer, clock, staging__acme__web="*")
     for action in ("pull", "push", "delete", "*"):
@@ -127,7 +154,8 @@ def test_the_memory_of_tokens_is_bounded(authorizer: Authorizer, signer: TokenSi
 def test_no_name_breaks_out_of_the_challenge(name: str) -> None:
     from customhouse.accounts.authorizer import _asked
 
-    header = str(Challenge("https://h/token", "customhouse", _asked(name, "pull"), ""))
-    assert header.count('"') in (4, 6)
+    header = str(Challenge("https://h/token", "customhouse", _asked(name, "pull"), "", f"not in {name}"))
+    assert header.count('"') in (6, 8)
+    assert "\\" not in header
     assert header.isascii()
     assert header.isprintable()

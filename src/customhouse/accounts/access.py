@@ -99,3 +99,17 @@ def why_not_writable(repository: str) -> str | None:
     if kind is Kind.OFFICIAL:
         return f"nobody pushes to the official {repository}: push to staging/{repository} and it is certified"
     return f"{repository[:255]!r} is not a repository of this hub: push to staging/<publisher>/<name>"
+
+
+def who_may(repository: str, action: str) -> str:
+    """For those who may not: who may, as the end of a sentence."""
+    kind = kind_of(repository)
+    if kind is Kind.STAGING:
+        publisher = publisher_of(repository)
+        if action == EVERYTHING:
+            return "administrators alone may: ask one of this hub"
+        token = "" if action == "pull" else ", or with a token of it whose scope is push"
+        return f"it is private to publisher {publisher}: sign in with `docker login` as a member{token}"
+    if kind is Kind.QUARANTINE:
+        return "it is the certification team's: sign in with `docker login` as a certifier"
+    return "sign in with `docker login` as somebody who may"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from customhouse.accounts.access import why_not_writable
+from customhouse.accounts.access import who_may, why_not_writable
 from customhouse.accounts.tokens import Claims, TokenRejected, TokenSigner, resource_type, without_host
 from customhouse.errors import Denied, Unauthenticated
 
@@ -20,23 +20,30 @@ REMEMBERED = 4096
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a 401 asks for; `str()` is the value of WWW-Authenticate."""
+    """What a 401 asks for; `str()` is the value of WWW-Authenticate.
+
+    `description` is what docker prints after "denied:"; it holds neither quotes nor backslashes (RFC 6750 §3).
+    """
 
     realm: str
     service: str
     scope: str = ""
     error: str = ""
+    description: str = ""
 
     def __str__(self) -> str:
-        fields = {"realm": self.realm, "service": self.service, "scope": self.scope, "error": self.error}
+        fields = {
+            "realm": self.realm, "service": self.service, "scope": self.scope, "error": self.error,
+            "error_description": _quotable(self.description),
+        }  # fmt: skip
         return "Bearer " + ",".join(f'{name}="{value}"' for name, value in fields.items() if value)
 
 
 class TokenRequired(Unauthenticated):
     """401 with a challenge. `challenge.error` is "" (no token), invalid_token or insufficient_scope."""
 
-    def __init__(self, message: str, challenge: Challenge) -> None:
-        super().__init__(message, hint="Sign in with `docker login`.")
+    def __init__(self, message: str, challenge: Challenge, *, hint: str = "Sign in with `docker login`.") -> None:
+        super().__init__(message, hint=hint)
         self.challenge = challenge
 
 
@@ -72,11 +79,10 @@ class Authorizer:
         why = why_not_writable(name) if action != "pull" else None
         if why:
             raise NotWritable(name, why)
-        who = claims.subject or "nobody is signed in and"
-        raise TokenRequired(
-            f"{who} may not {'do everything' if action == '*' else action} in {name[:255]}",
-            self._challenge(scope, "insufficient_scope"),
-        )
+        does = "do everything" if action == "*" else action
+        who = claims.subject or "nobody is signed in, so you"
+        said = f"{who} may not {does} in {name[:255]}; {who_may(name, action)}"
+        raise TokenRequired(said, self._challenge(scope, "insufficient_scope", said), hint="")
 
     def may(self, authorization: str | None, repository: str, action: str) -> bool:
         """The same as a plain answer, for mounts: a source that may not be read is as good as absent."""
@@ -114,8 +120,8 @@ class Authorizer:
         for key in over or [key for key, _ in known[: REMEMBERED // 4]]:
             self._known.pop(key, None)
 
-    def _challenge(self, scope: str, error: str) -> Challenge:
-        return Challenge(self._realm, self._signer.service, scope, error)
+    def _challenge(self, scope: str, error: str, description: str = "") -> Challenge:
+        return Challenge(self._realm, self._signer.service, scope, error, description)
 
 
 def _asked(name: str, action: str) -> str:
@@ -123,3 +129,7 @@ def _asked(name: str, action: str) -> str:
     if not name or not all(letter.isascii() and (letter.isalnum() or letter in "._-/:") for letter in name):
         return ""
     return f"{resource_type(name)}:{name[:512]}:{'pull,push' if action == 'push' else action}"
+
+
+def _quotable(text: str) -> str:
+    return "".join(letter if " " <= letter <= "~" and letter not in '"\\' else "?" for letter in text)
