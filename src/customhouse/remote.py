@@ -112,7 +112,7 @@ def unreachable(url: str, error: Exception) -> Unreachable:
             why = re.sub(r".*certificate verify failed: ", "", text).split(" (_ssl")[0].strip("() ")
             return Unreachable(
                 f"{host} could not prove who it is: {why}",
-                hint="Give the CA of the hub with --ca-file; an administrator finds it in DIR/tls/ca.crt on the server.",
+                hint="Give the CA of the hub with --ca-file; it is DIR/tls/ca.crt on the server.",
             )
         return Unreachable(f"TLS with {host} failed: {text}", hint="Does this port speak TLS?")
     if isinstance(cause, wire.NameResolutionError):

@@ -8,7 +8,6 @@ Notary v1 wire: HTTP API; client verification workflow.
 """
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -142,13 +141,6 @@ class TrustClient:
             "GET", f"/v2/{gun}/_trust/tuf/{name}", scopes=(f"repository:{gun}:pull",), budget=budget
         )
         return answer.body
-
-
-def enrolled_keys(certificates: AbstractSet[bytes]) -> frozenset[str]:
-    """Canonical ids of the keys in these PEM certificates or public keys."""
-    from customhouse.keys import PublicKey
-
-    return frozenset(PublicKey.of_pem(pem).canonical_id for pem in certificates)
 
 
 def _parsed(item: tuple[RoleName, bytes]) -> Signed[AnyBody]:
