@@ -2,7 +2,8 @@
 
 1. An entry's hash is SHA-256 over 0x00 and the canonical JSON of the entry, which holds the hash of the entry
    before it (the leaf prefix of RFC 6962 §2.1). Editing, dropping or reordering one breaks every later hash.
-2. The sequence has no gaps: it is counted by the database under the lock "audit".
+2. The sequence has no gaps: it is counted by the database under the lock "audit". Every transaction wants that lock,
+   so entries are written at its very end, in the order of asking: whoever has the lock waits for nobody.
 3. `verify` starts at the beginning or at a checkpoint ("SEQ:HASH") that was written down earlier; a checkpoint kept
    elsewhere is what shows that the whole log was not rewritten.
 4. An entry never holds a secret.
@@ -19,6 +20,7 @@ from sqlalchemy import JSON, Column, Connection, Integer, String, Table, Text, i
 
 from customhouse.db import Database, UtcDateTime, metadata
 from customhouse.errors import Conflict, Invalid
+from customhouse.faults import point
 
 START = "0" * 64
 
@@ -84,15 +86,20 @@ class Audit:
         digest: str | None = None,
         detail: dict[str, Any] | None = None,
         now: datetime,
-    ) -> int:
-        """Add one entry inside the caller's transaction; returns its sequence number, from 1."""
+    ) -> None:
+        """Add one entry to the caller's transaction; it is written when that ends."""
+        digest_ = str(digest) if digest is not None else None
+        self._database.at_end(lambda: self._write(tx, actor, action, subject, digest_, detail or {}, now))
+
+    def _write(
+        self, tx: Connection, actor: str, action: str, subject: str, digest: str | None, detail: dict[str, Any],
+        now: datetime,
+    ) -> None:
         self._database.lock(tx, "audit")
         last = tx.execute(
             select(audit_entry.c.seq, audit_entry.c.hash).order_by(audit_entry.c.seq.desc()).limit(1)
         ).one_or_none()
         seq, previous = (last.seq + 1, last.hash) if last else (1, START)
-        detail = detail or {}
-        digest_ = str(digest) if digest is not None else None
         tx.execute(
             insert(audit_entry).values(
                 seq=seq,
@@ -100,13 +107,13 @@ class Audit:
                 actor=actor,
                 action=action,
                 subject=subject,
-                digest=digest_,
+                digest=digest,
                 detail=detail,
                 previous=previous,
-                hash=_hash(seq, now, actor, action, subject, digest_, detail, previous),
+                hash=_hash(seq, now, actor, action, subject, digest, detail, previous),
             )
         )
-        return seq
+        point("audit.entry")
 
     def entries(self, tx: Connection, *, after: int = 0, limit: int = 1000) -> Iterator[Entry]:
         """Entries in order, the ones after sequence number `after`."""

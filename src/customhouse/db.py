@@ -5,11 +5,13 @@
 3. On SQLite writers queue in the process and begin IMMEDIATE, so that none of them ever meets "locked" after
    it has read; readers use the write-ahead log. https://www.sqlite.org/lang_transaction.html §2.2
 4. On PostgreSQL `lock(tx, name)` serialises a read-modify-write of one named thing; SQLite needs no more than 3.
+5. What every writer needs in the end (the audit log) is written by `at_end`, last of all, so that nobody holds it
+   while waiting for something else: two writers cannot wait for each other there.
 """
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -21,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
 from customhouse.errors import StorageFull, Unavailable
+from customhouse.faults import point
 
 metadata = MetaData(
     naming_convention={
@@ -34,6 +37,7 @@ metadata = MetaData(
 
 BUSY_SECONDS = 30
 _DISK_FULL = ("database or disk is full", "disk i/o error", "no space left on device", "could not extend file")
+_COLLISIONS = ("40P01", "40001", "55P03")  # PostgreSQL: deadlock, serialization failure, lock not available
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -86,19 +90,29 @@ class Database:
             raise RuntimeError("a write transaction inside another one; pass `tx` down instead")
         if self._writers is not None:
             self._writers.acquire()
-        self._depth.writing = True
+        self._depth.writing, self._depth.endings = True, []
         try:
             with _translated(), self.engine.connect() as tx:
                 tx = tx.execution_options(customhouse_write=True)
                 with tx.begin():
                     yield tx
+                    for ending in self._depth.endings:
+                        ending()
+                    point("db.commit")
+                point("db.committed")
         finally:
-            self._depth.writing = False
+            self._depth.writing, self._depth.endings = False, []
             if self._writers is not None:
                 self._writers.release()
 
+    def at_end(self, ending: Callable[[], None]) -> None:
+        """Do this as the last thing before the commit of this thread's write transaction; in the order of asking."""
+        if not getattr(self._depth, "writing", False):
+            raise RuntimeError("there is no write transaction to end")
+        self._depth.endings.append(ending)
+
     def lock(self, tx: Connection, name: str) -> None:
-        """Hold `name` until this transaction ends. Take locks in one order: the narrow thing first, "audit" last."""
+        """Hold `name` until this transaction ends. Take locks in one order: the narrow thing first."""
         if self.dialect == "postgresql":
             key = int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)
             tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
@@ -140,4 +154,6 @@ def _translated() -> Iterator[None]:
             raise StorageFull("the database has no room left", hint="Free disk space; nothing was written.") from error
         if isinstance(error, OperationalError) and ("locked" in said or error.connection_invalidated):
             raise Unavailable("the database does not answer", hint="Try again in a moment.") from error
+        if getattr(error.orig, "sqlstate", None) in _COLLISIONS:
+            raise Unavailable("somebody else changed the same thing", hint="Try again in a moment.") from error
         raise
