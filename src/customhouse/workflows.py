@@ -6,23 +6,30 @@
 3. Secrets never enter: arguments and results are ids and state names.
 4. Nothing waits for a person in here: a submission at rest is a row, and a decision starts a new workflow
    (docs/adr/0002). A workflow that waited would hold a thread and a place in the queue.
-5. Each process has an executor id of its own and a heartbeat; survivors take over the work of the dead.
+5. Each process has an executor id of its own and a heartbeat; survivors take over the work of the dead. Work of our
+   own that nobody executes (its thread died of something unforeseen) is queued again.
+6. A full disk, ours or the engine's, makes a step wait until there is room; it never makes a submission fail.
 """
 
+import logging
 import os
 import socket
+import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import DBOS, DBOSConfig, SetWorkflowID, _dbos
 from sqlalchemy import Column, Engine, String, Table, create_engine, delete, event, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from customhouse.db import Database, UtcDateTime, metadata
 from customhouse.errors import StorageFull, Unavailable
+from customhouse.faults import point
 
 Step = Callable[[str, Callable[[str], str], str], str]
 """`step(name, function, argument)` runs `function(argument)` durably and gives its result."""
@@ -31,6 +38,9 @@ Body = Callable[[Step, str], str]
 QUEUE = "submissions"
 VERSION = "1"  # pinned: the engine's own choice, a hash of the source, would strand work over an upgrade
 BEAT_SECONDS, DEAD_SECONDS = 2, 8
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
+STUBBORN = 250  # attempts, about an hour, at what may pass by itself but need not
+_log = logging.getLogger("customhouse.workflows")
 
 executor_beat = Table(
     "executor_beat",
@@ -38,6 +48,10 @@ executor_beat = Table(
     Column("executor", String(120), primary_key=True),
     Column("beat", UtcDateTime, nullable=False),
 )
+
+
+class Stopping(BaseException):
+    """The process ends: a step that waits for better times gives up unrecorded, and the next process repeats it."""
 
 
 class Workflows:
@@ -64,12 +78,15 @@ class Workflows:
         DBOS(config=config)
         self._bodies: dict[str, Callable[[str], str]] = {}
         self._stopping = threading.Event()
+        self._idle: set[str] = set()
 
     def define(self, name: str, body: Body) -> None:
         """Give the engine a workflow by name; before `launch`."""
 
         def run(argument: str) -> str:
-            return body(_step, argument)
+            if self._stopping.is_set():
+                raise Stopping
+            return body(self._step, argument)
 
         run.__qualname__ = f"workflow_{name}"
         self._bodies[name] = DBOS.workflow(name=name, max_recovery_attempts=None)(run)
@@ -85,8 +102,10 @@ class Workflows:
 
     def start(self, name: str, workflow_id: str, argument: str) -> None:
         """Enqueue; nothing happens if this id was started before."""
+        point("workflow.start")
         with SetWorkflowID(workflow_id):
             DBOS.enqueue_workflow(QUEUE, self._bodies[name], argument)
+        point("workflow.started")
 
     def state(self, workflow_id: str) -> str | None:
         """None when unknown, else "live", "done" or "broken"."""
@@ -120,33 +139,54 @@ class Workflows:
             DBOS._recover_pending_workflows(dead)
             with self._database.write() as tx:
                 tx.execute(delete(executor_beat).where(executor_beat.c.executor.in_(dead)))
+        self._requeue_stranded()
         return dead
 
     def close(self, seconds: int) -> None:
         """Take no new work and wait so long for steps that run; what is cut is resumed at the next start."""
-        DBOS.destroy(workflow_completion_timeout_sec=seconds)
+        self._stopping.set()
+        deadline = time.monotonic() + seconds
+        while self._executing() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        DBOS.destroy()
         if self._engine is not None:
             self._engine.dispose()
 
+    def _executing(self) -> set[str]:
+        """Ids of the workflows that this process executes now, until their outcome is recorded."""
+        instance = _dbos._dbos_global_instance
+        return set(instance._active_workflows_set.activeList()) if instance is not None else set()
 
-def _step(name: str, function: Callable[[str], str], argument: str) -> str:
-    return DBOS.run_step(
-        {
-            "name": name,
-            "retries_allowed": True,
-            "max_attempts": 14,  # with the pause doubling: about an hour, a disk to be freed, a database to come back
-            "interval_seconds": 0.5,
-            "backoff_rate": 2.0,
-            "should_retry": _passing,
-        },
-        function,
-        argument,
-    )
+    def _requeue_stranded(self) -> None:
+        """Ours by the engine's tables, and executed by nobody at two looks: its thread died without an outcome."""
+        pending = DBOS.list_workflows(status="PENDING", executor_id=self.executor, load_input=False, load_output=False)
+        idle = {item.workflow_id for item in pending} - self._executing()
+        for workflow_id in sorted(idle & self._idle):
+            _log.warning("workflow %s was left by its thread; it goes on", workflow_id)
+            DBOS.resume_workflow(workflow_id, queue_name=QUEUE)
+        self._idle = idle - self._idle
 
+    def _step(self, name: str, function: Callable[[str], str], argument: str) -> str:
+        def persevere(argument: str) -> str:
+            pause, attempts = PAUSE_SECONDS, 0
+            while True:
+                try:
+                    result = function(argument)
+                    break
+                except (StorageFull, Unavailable, OSError, SQLAlchemyError) as error:
+                    attempts += 1
+                    if not isinstance(error, StorageFull | Unavailable) and attempts >= STUBBORN:
+                        raise
+                    _log.warning("step %s of %s waits %.1f s: %s", name, argument, pause, error)
+                    if self._stopping.wait(pause):
+                        raise Stopping from error
+                    pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            point("workflow.step.done")
+            return result
 
-def _passing(error: BaseException) -> bool:
-    """What may pass by itself is tried again; a defect or a refusal would be the same each time."""
-    return isinstance(error, Unavailable | StorageFull | OSError | SQLAlchemyError)
+        result = DBOS.run_step({"name": name}, persevere, argument)
+        point("workflow.step.recorded")
+        return result
 
 
 def _serializer() -> Any:
@@ -163,4 +203,14 @@ def _sqlite_engine(url: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     event.listen(engine, "connect", prepare)
+    event.listen(engine, "handle_error", _full_is_busy)
     return engine
+
+
+def _full_is_busy(context: ExceptionContext) -> None:
+    """The engine waits for a locked database and gives up on a full one; to us both will pass."""
+    said = str(context.original_exception)
+    if "database or disk is full" in said or "disk I/O error" in said:
+        _log.warning("there is no room left for the workflow engine: %s", said)
+        busy = sqlite3.OperationalError(f"database is locked, for {said}")
+        raise OperationalError(context.statement, None, busy) from context.original_exception
