@@ -2,7 +2,8 @@
 
 1. First start makes what is missing, each file whole or not at all: master key, hub keys, TLS, administrator.
 2. One thread keeps the hub moving: heartbeat, sweep of dead executors, workflows for submissions that have none,
-   renewal of timestamps, sweeps of content. What it does is idempotent, so any number of hubs may do it.
+   renewal of timestamps, sweeps of content. What it does is idempotent, so any number of hubs may do it; when one
+   duty fails the others are done all the same. How often is counted by a clock that nobody can set.
 3. `close` stops within the seconds it is given; what is cut goes on at the next start.
 """
 
@@ -11,8 +12,9 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -172,27 +174,29 @@ class Hub:
         return True
 
     def _keep_moving(self) -> None:
-        renewed = swept = self.clock()
+        renewed = swept = time.monotonic()
         while not self._stopping.is_set():
             self._awake.wait(TICK_SECONDS)
             self._awake.clear()
             if self._stopping.is_set():
                 return
-            try:
-                self.workflows.beat()
-                self.workflows.sweep()
-                pipeline.start_waiting(self.workflows, self.certification)
-                now = self.clock()
-                if now - renewed >= timedelta(seconds=RENEW_SECONDS):
-                    self.trust.renew_all(now)
-                    renewed = now
-                if now - swept >= timedelta(seconds=SWEEP_SECONDS):
-                    self.registry.sweep(now)
-                    swept = now
-            except CustomhouseError as error:
-                _log.warning("%s %s", error.message, error.hint)
-            except Exception:  # the thread must outlive whatever one turn meets; the next turn tries again
-                _log.exception("a turn of the hub failed")
+            self._do(self.workflows.beat)
+            self._do(self.workflows.sweep)
+            self._do(lambda: pipeline.start_waiting(self.workflows, self.certification))
+            if time.monotonic() - renewed >= RENEW_SECONDS:
+                renewed = time.monotonic()
+                self._do(lambda: self.trust.renew_all(self.clock()))
+            if time.monotonic() - swept >= SWEEP_SECONDS:
+                swept = time.monotonic()
+                self._do(lambda: self.registry.sweep(self.clock()))
+
+    def _do(self, duty: Callable[[], object]) -> None:
+        try:
+            duty()
+        except CustomhouseError as error:
+            _log.warning("%s %s", error.message, error.hint)
+        except Exception:  # the thread must outlive whatever one turn meets; the next turn tries again
+            _log.exception("a duty of the hub failed")
 
 
 def _lock(data: Path) -> BinaryIO:
@@ -297,7 +301,9 @@ def _write_secret(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    faults.point("hub.secret.written")
     temporary.replace(path)
+    faults.point("hub.secret.named")
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -255,6 +255,7 @@ class CertificationService:
                 raise WrongState(row, "a newer submission of this tag exists")
             if not self.move(tx, row, State.RECEIVED, "tried again", actor=principal.owner, again=True):
                 raise WrongState(row, "it was moved by somebody else just now")
+            faults.point("retry.commit")
         self._wake()
         return self.get(submission)
 

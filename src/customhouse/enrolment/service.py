@@ -164,7 +164,9 @@ class EnrolmentService:
                         tx, actor=principal.owner, action="root.enrol", subject=publisher,
                         detail={"key": key.canonical_id, "source": source}, now=now,
                     )
+            faults.point("enrol.keys")
             self.on_enrolled(tx, publisher)
+            faults.point("enrol.commit")
         self.after_enrolled()
         return [EnrolledKey(key.canonical_id, source) for key in keys]
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from customhouse.db import Database
 from customhouse.errors import Conflict
+from customhouse.faults import point
 
 FOLDER = Path(__file__).parent
 
@@ -35,6 +36,7 @@ def upgrade(database: Database) -> None:
         context = MigrationContext.configure(tx, opts={"fn": lambda rev, _context: scripts._upgrade_revs("head", rev)})
         with Operations.context(context):
             context.run_migrations()
+        point("migrations.commit")
 
 
 def _current(tx: Connection) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from customhouse import faults
 from customhouse.accounts.people import Principal
 from customhouse.audit import Audit
 from customhouse.certification.service import CertificationService
@@ -69,6 +70,7 @@ class ReviewService:
         with self._store.write() as tx:
             self._store.lock(tx, f"submission:{row.id}")
             self._store.decide(tx, row.id, verdict["digest"], principal.owner, "approve", _reason(reason), now)
+            faults.point("approve.decided")
             approvals = self._store.approvals(tx, row.id, verdict["digest"])
             needed = int(verdict["approvals"])
             self._audit.append(
@@ -83,6 +85,7 @@ class ReviewService:
                     tx, row, State.PUBLISHING, f"approved by {names}", actor=principal.owner, again=True
                 ):
                     raise WrongState(row, "it was moved by somebody else just now")
+            faults.point("approve.commit")
         self._wake()
         return self._certification.get(submission)
 
@@ -98,6 +101,7 @@ class ReviewService:
             said = f"rejected in review by {principal.owner}: {_reason(reason)}"
             if not self._certification.move(tx, row, State.REJECTED, said, actor=principal.owner):
                 raise WrongState(row, "it was moved by somebody else just now")
+            faults.point("reject.commit")
         return self._certification.get(submission)
 
     def approvals(self, row: Submission) -> list[str]:
