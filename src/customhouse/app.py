@@ -41,26 +41,9 @@ REQUEST_SECONDS, STEP_SECONDS = 5, 3
 
 def application(hub: Hub) -> ASGIApp:
     """Everything behind one origin."""
-    principal_of = hub.accounts.principal_of
     trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host)
     registry_door = registry_http.Door(hub.registry, hub.authorizer)
-
-    def submission_json(row: Submission) -> dict[str, Any]:
-        return review_http.as_json(row, hub.settings.host, hub.review.approvals(row))
-
-    others = Router(
-        routes=[
-            *accounts_http.routes(hub.accounts, hub.settings.host),
-            *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
-            *enrolment_http.routes(hub.enrolment, principal_of),
-            *review_http.routes(hub.certification, hub.review, principal_of),
-            *publication_http.routes(hub.publication, principal_of, submission_json, lambda: bundle(hub)),
-            *_administration(hub),
-            Route("/healthz", _healthy),
-            Route("/readyz", _ready(hub)),
-        ],
-        redirect_slashes=False,
-    )
+    others = Router(routes=api_routes(hub), redirect_slashes=False)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,6 +58,25 @@ def application(hub: Hub) -> ASGIApp:
             await others(scope, receive, send)
 
     return app
+
+
+def api_routes(hub: Hub) -> list[Route]:
+    """Every route but those of /v2/; docs/reference/api.md lists them."""
+    principal_of = hub.accounts.principal_of
+
+    def submission_json(row: Submission) -> dict[str, Any]:
+        return review_http.as_json(row, hub.settings.host, hub.review.approvals(row))
+
+    return [
+        *accounts_http.routes(hub.accounts, hub.settings.host),
+        *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
+        *enrolment_http.routes(hub.enrolment, principal_of),
+        *review_http.routes(hub.certification, hub.review, principal_of),
+        *publication_http.routes(hub.publication, principal_of, submission_json, lambda: bundle(hub)),
+        *_administration(hub),
+        Route("/healthz", _healthy),
+        Route("/readyz", _ready(hub)),
+    ]
 
 
 async def _healthy(_request: Request) -> Response:

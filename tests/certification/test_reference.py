@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "checks.md"
 
 def test_the_page_is_up_to_date() -> None:
     written = PAGE.read_text(encoding="utf-8")
-    assert written == page(discover(), Policy.default()), "run: python scripts/write_checks_page.py"
+    assert written == page(discover(), Policy.default()), "run: make docs"
 
 
 def test_every_check_has_a_row_and_a_section() -> None:

@@ -10,7 +10,7 @@ from customhouse.certification.policy import Policy
 _HEAD = """\
 # Checks
 
-This page is generated from the checks themselves (`scripts/write_checks_page.py`); do not edit it.
+This page is generated from the checks themselves (`scripts/reference.py`); do not edit it.
 
 A check ends in `pass`, `fail`, `not_applicable` (the question has no meaning for this image), `not_evaluable` (it has,
 and the answer could not be had) or `error`. What follows from that is said by the policy: **block** refuses the image,
