@@ -20,6 +20,7 @@ RESTING = frozenset({"awaiting_enrolment", "awaiting_review"})
 FINAL = frozenset({"published", "rejected", "superseded", "failed", "withdrawn"})
 STATES = ("received", "verifying", "awaiting_enrolment", "examining", "awaiting_review", "publishing", *sorted(FINAL))
 LONG_POLL = 20
+_SEVERITIES = ("block", "high", "medium", "low", "info")
 _NEXT = {
     "awaiting_enrolment": "A certifier confirms: customhouse publisher enrol {publisher} --from-staging {repository}",
     "awaiting_review": "A certifier decides: customhouse submission approve {id}",
@@ -171,6 +172,8 @@ def _lines(row: dict[str, Any]) -> list[str]:
         lines.append(f"  reason    {row['reason']}")
     if row["state"] == "published":
         lines.append(f"  official  {row['official_reference']}")
+    if row["state"] == "awaiting_review":
+        lines.append(f"  look at   {row['quarantine']}")
     if row.get("required_approvals"):
         lines.append(f"  approvals {len(row.get('approvals') or [])} of {row['required_approvals']}")
     lines += finding_lines(row.get("findings") or [])
@@ -182,8 +185,15 @@ def _lines(row: dict[str, Any]) -> list[str]:
 
 
 def finding_lines(findings: list[dict[str, Any]]) -> list[str]:
-    """The findings that are no plain pass, worst first as they came."""
+    """The findings that are no plain pass: failures first, the worst first, and once for each check what to do."""
     shown = [item for item in findings if item["outcome"] not in ("pass", "not_applicable")]
+    shown.sort(key=lambda item: (item["outcome"] != "fail", _SEVERITIES.index(item["severity"])))
+    lines, told = [], set()
+    for item in shown:
+        waived = f" (waived: {item['waived']})" if item.get("waived") else ""
+        lines.append(f"  {item['outcome']:<13} {item['severity']:<6} {item['check']}: {item['message']}{waived}")
+        if item.get("remedy") and not waived and item["check"] not in told:
+            told.add(item["check"])
+            lines.append(f"{'':<23}-> {item['remedy']}")
     passed = sum(item["outcome"] == "pass" for item in findings)
-    lines = [f"  {item['outcome']:<13} {item['severity']:<6} {item['check']}: {item['message']}" for item in shown]
     return lines + ([f"  {passed} checks passed"] if findings else [])

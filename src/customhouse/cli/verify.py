@@ -20,9 +20,12 @@ FIRST_SIGHT = (
 @click.command()
 @click.argument("reference")
 @click.option("--bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Trust bundle to believe.")
+@click.option("--digest", "only_digest", is_flag=True, help="Print NAME@DIGEST only, for the command that pulls it.")
 @reporting
 @connected
-def verify(out: Output, connections: Connections, reference: str, bundle: Path | None) -> int:
+def verify(
+    out: Output, connections: Connections, reference: str, bundle: Path | None, only_digest: bool
+) -> int:
     """Verify an official image, as a consumer."""
     from customhouse.cli import consumer
     from customhouse.settings import system_clock
@@ -44,15 +47,20 @@ def verify(out: Output, connections: Connections, reference: str, bundle: Path |
         raise Undetermined(f"the hub does not let us read: {error.message}", hint=error.hint) from error
     except (Invalid, NotFound) as error:
         answer = consumer.Answer(reference, wanted.digest, "not_certified", (), None, error.message)
+    certified = answer.verdict == "certified"
     lines = [f"{answer.verdict.replace('_', ' ')}: {reference}", f"  {answer.reason}"]
-    if answer.verdict == "certified" and answer.expires:
+    if certified and answer.expires:
         lines[1:1] = [
             f"  digest   {answer.digest}",
             f"  signers  {', '.join(answer.signers)}",
             f"  expires  {answer.expires:%Y-%m-%d %H:%M} UTC",
         ]
+    if only_digest and not out.as_json:
+        for line in lines if not certified else ():
+            out.note(line)
+        lines = [f"{wanted.name}@{answer.digest}"] if certified else []
     out.result(answer.document(), lines)
-    return DONE if answer.verdict == "certified" else REFUSED
+    return DONE if certified else REFUSED
 
 
 def _bundle_of(hub: HubApi) -> bytes:
