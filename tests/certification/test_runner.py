@@ -49,6 +49,11 @@ def test_a_check_without_failure_passes_with_its_title() -> None:
     assert findings(ends_with(None)) == [("pass", "t")]
 
 
+def test_only_a_failure_carries_what_to_do() -> None:
+    both = run([ends_with(NotEvaluable("not read"), Failure("bad"))], subject(minimal_server_image()), Policy.default())
+    assert [(item.outcome, item.remedy) for item in both] == [(Outcome.FAIL, "r"), (Outcome.NOT_EVALUABLE, "")]
+
+
 def test_each_way_to_end_is_an_outcome() -> None:
     assert findings(ends_with(NotApplicable("no such thing"))) == [("not_applicable", "no such thing")]
     assert findings(ends_with(NotEvaluable("not read"))) == [("not_evaluable", "not read")]

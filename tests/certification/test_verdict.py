@@ -173,7 +173,7 @@ def test_a_grade_is_the_share_of_points_and_counts_a_check_once() -> None:
 
 
 def test_findings_and_verdicts_survive_json() -> None:
-    original = replace(fails("MAN-SIZE", path="a"), waived="w1")
+    original = replace(fails("MAN-SIZE", path="a"), waived="w1", remedy="make it smaller")
     assert Finding.parse(original.as_json()) == original
     document = verdict(passed("MAN-DIGEST"), fails("CFG-HEALTH")).as_json()
     assert document["value"] == "needs_review" and document["approvals"] == 1

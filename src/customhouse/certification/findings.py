@@ -56,7 +56,8 @@ def fingerprint(check: str, evidence: Mapping[str, JSON], platform: str | None, 
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer of one check about one platform. `waived` is the id of the waiver that accepts it, if any."""
+    """One answer of one check about one platform. `waived` is the id of the waiver that accepts it, if any;
+    `remedy` is what the check says to do about a failure."""
 
     check: str
     outcome: Outcome
@@ -66,6 +67,7 @@ class Finding:
     platform: str | None = None
     fingerprint: str = ""
     waived: str | None = None
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         if not self.fingerprint:
@@ -83,6 +85,7 @@ class Finding:
             "platform": self.platform,
             "fingerprint": self.fingerprint,
             "waived": self.waived,
+            "remedy": self.remedy,
         }
 
     @classmethod
@@ -101,4 +104,5 @@ class Finding:
             platform=None if platform is None else str(platform),
             fingerprint=str(document["fingerprint"]),
             waived=None if waived is None else str(waived),
+            remedy=str(document.get("remedy") or ""),
         )

@@ -26,7 +26,8 @@ def _run_one(check: Check, subject: Subject, policy: Policy) -> list[Finding]:
     def finding(outcome: Outcome, message: str, failure: Failure | None = None) -> Finding:
         severity = failure.severity if failure and failure.severity else check.severity
         evidence: dict[str, JSON] = dict(failure.evidence) if failure else {}
-        return Finding(check.id, outcome, severity, message, evidence, platform)
+        remedy = check.remedy if failure else ""
+        return Finding(check.id, outcome, severity, message, evidence, platform, remedy=remedy)
 
     found: list[Finding] = []
     try:
