@@ -32,6 +32,7 @@ from customhouse.hub import Hub, certificate_files
 from customhouse.problem import Page, reply, routes_of_api
 from customhouse.publication import http as publication_http
 from customhouse.registry import http as registry_http
+from customhouse.registry.transfer import ZeroCopy
 from customhouse.review import http as review_http
 from customhouse.settings import Settings
 from customhouse.trust import http as trust_http
@@ -160,7 +161,7 @@ def serve(settings: Settings) -> int:
     host, port = settings.listen_address
     hub.start()
     config = uvicorn.Config(
-        application(hub),
+        ZeroCopy(application(hub)) if settings.plain_http else application(hub),
         host=host,
         port=port,
         ssl_certfile=None if settings.plain_http else chain,

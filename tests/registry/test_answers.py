@@ -8,7 +8,7 @@ import pytest
 
 from customhouse.registry.content import BlobUnknown, ManifestRefused, ManifestUnknown
 from customhouse.registry.service import RegistryService
-from customhouse.registry.store.answers import Answers
+from customhouse.answers import Answers
 from tests.registry.conftest import image
 from tests.registry.test_service import LAYER, SOURCE, put_blob, put_image
 

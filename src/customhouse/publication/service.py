@@ -154,7 +154,9 @@ class PublicationService:
             raise WrongState(row, "it was moved by somebody else just now")
         faults.point("withdraw.commit.state")
         self._registry.remove_tag(tx, row.official, row.tag)
-        self._registry.refuse(tx, row.official, row.digest, said)
+        if not self._registry.tagged(tx, row.official, row.digest):
+            # Another tag that stands on the same digest is official in its own right until it is withdrawn too.
+            self._registry.refuse(tx, row.official, row.digest, said)
         faults.point("withdraw.commit.tag")
         self._trust.commit(tx, gun, files, _versions(current))
         faults.point("withdraw.commit.trust")

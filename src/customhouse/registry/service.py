@@ -236,14 +236,7 @@ class RegistryService:
         _check_repository(target)
         now = now or self._clock()
         self.store.lock_repositories(tx, source, target)
-        manifests: dict[Digest, None] = {}
-        blobs: dict[Digest, None] = {}
-        level = [digest]
-        while level:
-            manifests.update(dict.fromkeys(level))
-            needs = self.store.needs(tx, level)
-            blobs.update({child: None for child, kind in needs if kind == "blob"})
-            level = list({child: None for child, kind in needs if kind == "manifest" and child not in manifests})
+        manifests, blobs = self.store.below(tx, [digest])
         held = self.store.held(tx, source, list(manifests))
         linked = self.store.linked(tx, source, list(blobs))
         missing = [found for found in manifests if found not in held]
@@ -274,13 +267,20 @@ class RegistryService:
         self.store.lock_repositories(tx, repository)
         self.store.drop_repository(tx, repository)
 
+    def tagged(self, tx: Connection, repository: str, digest: Digest) -> bool:
+        """Does a tag of the repository point at it, as this transaction sees it?"""
+        return bool(self.store.tags_of(tx, repository, digest))
+
     def refuse(self, tx: Connection, repository: str, digest: Digest, reason: str) -> None:
-        """From now on pulls of this manifest from this repository are answered with the reason."""
-        self.store.refuse(tx, repository, digest, reason)
+        """From now on pulls of this manifest are answered with the reason; of those below it too, unless another tag
+        of the repository reaches them."""
+        standing = [found for _, _, found in self.store.all_tags(tx, repository) if found != digest]
+        for found in {digest} | self.store.below(tx, [digest])[0].keys() - self.store.below(tx, standing)[0].keys():
+            self.store.refuse(tx, repository, found, reason)
 
     def unrefuse(self, tx: Connection, repository: str, digest: Digest) -> bool:
-        """Hand it out again; False where it was not refused."""
-        return self.store.unrefuse(tx, repository, digest)
+        """Hand it, and what is below it, out again; False where nothing was refused."""
+        return any([self.store.unrefuse(tx, repository, found) for found in self.store.below(tx, [digest])[0]])
 
     # Upkeep
 

@@ -142,8 +142,7 @@ class TrustService:
 
     def current(self, gun: Gun, role: RoleName) -> StoredFile:
         """The current file; timestamp and snapshot are renewed first when that is due. Raises MetadataUnknown."""
-        with self._store.read() as tx:
-            found = self._store.current(tx, gun, role)
+        found = self._store.look(gun, role)
         if found is None:
             raise MetadataUnknown(gun, role)
         now = self._clock()
@@ -160,10 +159,19 @@ class TrustService:
 
     def by_hash(self, gun: Gun, role: RoleName, digest: str) -> StoredFile:
         """A file by the sha256 of its bytes, lower-case hexadecimal. Raises MetadataUnknown."""
-        with self._store.read() as tx:
-            found = self._store.by_hash(tx, gun, role, digest)
+        found = self._store.look(gun, role, digest)
         if found is None:
             raise MetadataUnknown(gun, f"{role}.{digest}")
+        return found
+
+    def at_once(self, gun: Gun, role: RoleName, digest: str = "") -> StoredFile | None:
+        """The current file, or the one of this sha256, if it can be given without waiting: rows are local, and
+        nothing has to be signed anew first. None says: ask `current` or `by_hash`, in a thread."""
+        if not self._store.at_hand:
+            return None
+        found = self._store.look(gun, role, digest)
+        if found is None or (not digest and role in SERVER_ROLES and self._is_due(found, self._clock())):
+            return None
         return found
 
     def by_version(self, gun: Gun, role: RoleName, version: int) -> StoredFile:

@@ -30,7 +30,10 @@ from sqlalchemy import (
     update,
 )
 
+from customhouse.answers import Answers
 from customhouse.db import Database, UtcDateTime, metadata
+
+KEPT = 64 * 1024  # larger files are read each time: memory is for what is asked often
 
 trust_file = Table(
     "trust_file",
@@ -131,6 +134,8 @@ class TrustStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._answers = Answers(database.path)
+        self.at_hand = self._answers.at_hand
 
     def read(self) -> AbstractContextManager[Connection]:
         """A transaction that only reads."""
@@ -143,6 +148,15 @@ class TrustStore:
     def lock(self, tx: Connection, gun: str) -> None:
         """Hold one repository until the transaction ends."""
         self._database.lock(tx, f"gun:{gun}")
+
+    def look(self, gun: str, role: str, digest: str = "") -> StoredFile | None:
+        """The current file, or the one of this sha256, as of now and without a transaction: the hot path."""
+
+        def ask() -> StoredFile | None:
+            with self.read() as tx:
+                return self.by_hash(tx, gun, role, digest) if digest else self.current(tx, gun, role)
+
+        return self._answers.get((gun, role, digest), ask, worth=lambda file: file is None or len(file.content) <= KEPT)
 
     def current(self, tx: Connection, gun: str, role: str) -> StoredFile | None:
         """The file that is served without a version."""

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, and_, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
+from customhouse.answers import Answers
 from customhouse.db import Database
 from customhouse.oci.digest import Digest
-from customhouse.registry.store.answers import Answers
 from customhouse.registry.store.leftovers import Leftovers
 from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
 
@@ -223,6 +223,18 @@ class RegistryStore:
             found.extend((Digest(row.child), row.kind) for row in tx.execute(query))
         return found
 
+    def below(self, tx: Connection, roots: Iterable[Digest]) -> tuple[dict[Digest, None], dict[Digest, None]]:
+        """(manifests, blobs): these manifests and all that they name, each once, parents first."""
+        manifests: dict[Digest, None] = {}
+        blobs: dict[Digest, None] = {}
+        level = list(roots)
+        while level:
+            manifests.update(dict.fromkeys(level))
+            needs = self.needs(tx, level)
+            blobs.update({child: None for child, kind in needs if kind == "blob"})
+            level = list({child: None for child, kind in needs if kind == "manifest" and child not in manifests})
+        return manifests, blobs
+
     def needed_by(self, tx: Connection, repository: str, child: Digest) -> Digest | None:
         """A manifest of the repository that needs this blob or manifest."""
         query = (
@@ -274,9 +286,11 @@ class RegistryStore:
         query = select(tag.c.name).where(tag.c.repository == repository, tag.c.digest == digest).order_by(tag.c.name)
         return list(tx.execute(query).scalars())
 
-    def all_tags(self, tx: Connection) -> Iterator[tuple[str, str, Digest]]:
-        """(repository, tag, digest) of the whole registry."""
+    def all_tags(self, tx: Connection, repository: str | None = None) -> Iterator[tuple[str, str, Digest]]:
+        """(repository, tag, digest) of the whole registry, or of one repository."""
         query = select(tag.c.repository, tag.c.name, tag.c.digest).order_by(tag.c.repository, tag.c.name)
+        if repository is not None:
+            query = query.where(tag.c.repository == repository)
         return ((row.repository, row.name, Digest(row.digest)) for row in tx.execute(query))
 
     def known(self, tx: Connection, repository: str) -> bool:

@@ -28,8 +28,13 @@ class Answers:
         self._version = -1
         self._known: dict[Hashable, Any] = {}
 
-    def get(self, question: Hashable, ask: Callable[[], T]) -> T:
-        """The remembered answer, or that of `ask`; "no such thing" is not remembered."""
+    @property
+    def at_hand(self) -> bool:
+        """Is asking so quick that it needs no thread? True of SQLite."""
+        return self._database is not None
+
+    def get(self, question: Hashable, ask: Callable[[], T], *, worth: Callable[[T], bool] = lambda _: True) -> T:
+        """The remembered answer, or that of `ask`; "no such thing", and what is not `worth` it, is not remembered."""
         if self._database is None:
             return ask()
         with self._lock:
@@ -40,7 +45,7 @@ class Answers:
             if question in known:
                 return known[question]  # type: ignore[no-any-return]
         answer = ask()
-        if answer is not None:
+        if answer is not None and worth(answer):
             known[question] = answer  # thrown away with the rest if a commit came between
         return answer
 
