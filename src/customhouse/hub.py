@@ -36,6 +36,7 @@ from customhouse.certification.check import discover
 from customhouse.certification.examination import Examiner
 from customhouse.certification.policy import Policy
 from customhouse.certification.service import CertificationService
+from customhouse.certification.steps import Steps
 from customhouse.certification.store import CertificationStore
 from customhouse.db import Database
 from customhouse.enrolment.service import EnrolmentService
@@ -92,25 +93,28 @@ class Hub:
         checks = discover()
         self.policy = _policy(settings.policy).bind(checks)
         self.runner = _runner(settings, clock)
-        review_store = ReviewStore(self.database)
         max_age = self.policy.advisories_max_age
+        review_store, certification_store = ReviewStore(self.database), CertificationStore(self.database)
         self.certification = CertificationService(
-            CertificationStore(self.database),
+            certification_store, audit=self.audit, clock=clock, host=host, wake=self.wake
+        )
+        self.steps = Steps(
+            certification_store,
+            submissions=self.certification,
             registry=self.registry,
             enrolment=self.enrolment,
             examiner=Examiner(
                 checks, self.policy, lambda packages: self.advisories.match(packages, max_age), self.runner, clock
             ),
-            policy=self.policy,
             waivers=waivers_of(review_store, clock),
             audit=self.audit,
             clock=clock,
-            host=host,
-            wake=self.wake,
         )
         self.enrolment.on_enrolled = self.certification.enrolled
         self.enrolment.after_enrolled = self.wake
-        self.review = ReviewService(review_store, self.certification, self.audit, clock, self.wake)
+        self.review = ReviewService(
+            review_store, self.certification, self.audit, clock, self.wake, self.policy.required
+        )
         self.publication = PublicationService(
             certification=self.certification,
             review=self.review,
@@ -128,7 +132,7 @@ class Hub:
             workers=settings.workers,
             sole=self.database.dialect == "sqlite",
         )
-        pipeline.define(self.workflows, self.certification, self.publication)
+        pipeline.define(self.workflows, self.steps, self.publication)
 
     # The hub is the trust server's listener, because certification is made after it.
 

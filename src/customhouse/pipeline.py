@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 
 from customhouse.certification.service import CertificationService
+from customhouse.certification.steps import Steps
 from customhouse.certification.submission import State
 from customhouse.errors import CustomhouseError
 from customhouse.publication.service import PublicationService
@@ -18,30 +19,28 @@ NAME = "submission"
 _log = logging.getLogger("customhouse.pipeline")
 
 
-def define(workflows: Workflows, certification: CertificationService, publication: PublicationService) -> None:
+def define(workflows: Workflows, steps: Steps, publication: PublicationService) -> None:
     """Give the workflow to the engine."""
 
     def body(step: Step, submission: str) -> str:
         try:
-            return _certify(step, certification, publication, submission)
+            return _certify(step, steps, publication, submission)
         except Exception as error:  # a step that gave up: the submission must not be left without an end
             _log.exception("submission %s could not go on", submission)
             why = error.message if isinstance(error, CustomhouseError) else f"{type(error).__name__}: see the hub's log"
             said = f"the hub could not go on: {why}; `customhouse submission retry {submission}` tries again"
-            fail: Callable[[str], str] = lambda name: certification.fail(name, said)  # noqa: E731
+            fail: Callable[[str], str] = lambda name: steps.fail(name, said)  # noqa: E731
             return step("fail", fail, submission)
 
     workflows.define(NAME, body)
 
 
-def _certify(
-    step: Step, certification: CertificationService, publication: PublicationService, submission: str
-) -> str:
-    state = step("verify", certification.verify, submission)
+def _certify(step: Step, steps: Steps, publication: PublicationService, submission: str) -> str:
+    state = step("verify", steps.verify, submission)
     if state == State.EXAMINING:
-        step("examine", certification.examine, submission)
-        step("run", certification.run, submission)
-        state = step("judge", certification.judge, submission)
+        step("examine", steps.examine, submission)
+        step("run", steps.run, submission)
+        state = step("judge", steps.judge, submission)
     if state == State.PUBLISHING:
         state = step("publish", publication.publish, submission)
     return state

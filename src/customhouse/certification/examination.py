@@ -54,13 +54,16 @@ class Examiner:
         checks = [check for check in self.checks if not check.id.startswith(RUN)]
         found: list[Finding] = []
         unpacked: dict[str, JSON] = {}
-        inputs: dict[str, JSON] = {"checks": [check.id for check in checks], "unpacked": unpacked}
+        snapshots: dict[str, JSON] = {}  # by the manifest's digest: an import may come between two platforms
+        inputs: dict[str, JSON] = {
+            "checks": [check.id for check in checks], "unpacked": unpacked, "advisories": snapshots,
+        }
         index = self._index(material)
         needed = wants(checks, *WANTS)
         for image in self._images(material, needed):
             packages = catalogue(image)
             report = self.match(packages.packages)
-            inputs["advisories"] = report.snapshot
+            snapshots[str(image.manifest_digest)] = report.snapshot
             unpacked.update({str(scan.digest): scan.size for scan in image.layers})
             found += self._judge(checks, image, index, packages, report, None)
         return found, inputs

@@ -116,9 +116,10 @@ class CertificationStore:
         values = {**row.__dict__, "state": row.state.value, "digest": str(row.digest)}
         tx.execute(insert(submission_table).values(values))
 
-    def get(self, tx: Connection, submission: str) -> Submission | None:
-        """By id."""
-        row = tx.execute(select(submission_table).where(submission_table.c.id == submission)).one_or_none()
+    def get(self, tx: Connection, submission: str, *, hold: bool = False) -> Submission | None:
+        """By id; with `hold` nobody else moves it before this transaction ends."""
+        query = select(submission_table).where(submission_table.c.id == submission)
+        row = tx.execute(query.with_for_update() if hold else query).one_or_none()
         return _submission(row._mapping) if row else None
 
     def latest(self, tx: Connection, repository: str, tag: str) -> Submission | None:
@@ -132,7 +133,7 @@ class CertificationStore:
         return _submission(row._mapping) if row else None
 
     def newer_exists(self, tx: Connection, row: Submission) -> bool:
-        """Has the publisher offered something newer under this tag, or is something newer official?"""
+        """Has the publisher offered something newer under this tag?"""
         table = submission_table
         newer = select(table.c.id).where(
             table.c.repository == row.repository,
@@ -141,23 +142,29 @@ class CertificationStore:
         )
         return tx.execute(newer.limit(1)).first() is not None
 
-    def unfinished(self, tx: Connection, repository: str, tag: str) -> list[Submission]:
-        """Submissions of a tag that are not final."""
-        open_states = [state.value for state in ACTIVE | RESTING]
-        rows = tx.execute(
-            select(submission_table).where(
-                submission_table.c.repository == repository,
-                submission_table.c.tag == tag,
-                submission_table.c.state.in_(open_states),
-            )
-        )
-        return [_submission(row._mapping) for row in rows]
+    def next_place(self, tx: Connection, repository: str, tag: str, snapshot_version: int) -> int:
+        """The place of a new submission in its tag's order: the snapshot's version, above all that came before."""
+        table = submission_table
+        highest = tx.execute(
+            select(func.max(table.c.snapshot_version)).where(table.c.repository == repository, table.c.tag == tag)
+        ).scalar()
+        return max(snapshot_version, (highest or 0) + 1)
 
-    def in_states(self, tx: Connection, states: Iterable[State], publisher: str | None = None) -> list[Submission]:
+    def hold_unfinished(self, tx: Connection, repository: str) -> list[Submission]:
+        """Submissions of a repository that are not final; nobody else moves them before this transaction ends."""
+        table = submission_table
+        query = select(table).where(table.c.repository == repository, table.c.state.in_(_values(ACTIVE | RESTING)))
+        return [_submission(row._mapping) for row in tx.execute(query.order_by(table.c.id).with_for_update())]
+
+    def hold_in_state(self, tx: Connection, state: State, publisher: str) -> list[Submission]:
+        """A publisher's submissions in one state; nobody else moves them before this transaction ends."""
+        table = submission_table
+        query = select(table).where(table.c.publisher == publisher, table.c.state == state.value)
+        return [_submission(row._mapping) for row in tx.execute(query.order_by(table.c.id).with_for_update())]
+
+    def in_states(self, tx: Connection, states: Iterable[State]) -> list[Submission]:
         """Submissions in one of `states`, oldest first."""
-        query = select(submission_table).where(submission_table.c.state.in_([state.value for state in states]))
-        if publisher is not None:
-            query = query.where(submission_table.c.publisher == publisher)
+        query = select(submission_table).where(submission_table.c.state.in_(_values(states)))
         return [_submission(row._mapping) for row in tx.execute(query.order_by(submission_table.c.id))]
 
     def page(
@@ -273,29 +280,32 @@ class CertificationStore:
             )
         )
 
-    def record_withdrawal(self, tx: Connection, submission: str, reason: str, now: datetime) -> bool:
-        """End the record of a publication; False if it is not the one that stands now."""
+    def record_withdrawal(self, tx: Connection, submission: str, reason: str, now: datetime) -> str | None:
+        """End the record of a publication; returns what it was ("published", "replaced"), None if it had ended."""
         table = certification
-        return (
-            tx.execute(
-                update(table)
-                .where(table.c.submission == submission, table.c.state == "published")
-                .values(state="withdrawn", ended=now, reason=reason)
-            ).rowcount
-            == 1
+        query = select(table.c.state).where(table.c.submission == submission, table.c.state != "withdrawn")
+        before: str | None = tx.execute(query.with_for_update()).scalar()
+        if before is not None:
+            ended = {"state": "withdrawn", "ended": now, "reason": reason}
+            tx.execute(update(table).where(table.c.submission == submission).values(ended))
+        return before
+
+    def withdrawals(self, tx: Connection, repository: str, digest: Digest) -> list[str]:
+        """The submissions by which this content was official here and then withdrawn."""
+        table = certification
+        query = select(table.c.submission).where(
+            table.c.repository == repository, table.c.digest == str(digest), table.c.state == "withdrawn"
         )
+        return list(tx.execute(query.order_by(table.c.submission)).scalars())
 
-    def published(self, tx: Connection, repository: str | None = None) -> list[dict[str, Any]]:
-        """The records that official tags stand on."""
-        query = select(certification).where(certification.c.state == "published")
-        if repository is not None:
-            query = query.where(certification.c.repository == repository)
-        return [dict(row._mapping) for row in tx.execute(query.order_by(certification.c.repository))]
+    def records(self, tx: Connection) -> list[dict[str, Any]]:
+        """Every certification record, also those that ended."""
+        query = select(certification).order_by(certification.c.repository, certification.c.submission)
+        return [dict(row._mapping) for row in tx.execute(query)]
 
-    def records(self, tx: Connection, submission: str) -> list[dict[str, Any]]:
-        """The certification records of one submission: none or one."""
-        rows = tx.execute(select(certification).where(certification.c.submission == submission))
-        return [dict(row._mapping) for row in rows]
+
+def _values(states: Iterable[State]) -> list[str]:
+    return [state.value for state in states]
 
 
 def _submission(row: Any) -> Submission:

@@ -4,7 +4,7 @@
    two racing steps one wins and the other finds nothing to do.
 2. RESTING states wait for a person, FINAL states never move again by themselves, ACTIVE ones have a live workflow.
 3. Order among submissions of one tag is the publisher's own: the snapshot version of the trust update that brought
-   them, never the clock.
+   them, never the clock. Where trust data was deleted and begun again, the count goes on from the highest.
 """
 
 from dataclasses import dataclass
@@ -35,6 +35,8 @@ class State(StrEnum):
 ACTIVE = frozenset({State.RECEIVED, State.VERIFYING, State.EXAMINING, State.PUBLISHING})
 RESTING = frozenset({State.AWAITING_ENROLMENT, State.AWAITING_REVIEW})
 FINAL = frozenset(set(State) - ACTIVE - RESTING)
+PINNED = frozenset({State.EXAMINING, State.AWAITING_REVIEW, State.PUBLISHING})  # quarantine holds the content
+RETRYABLE = frozenset({State.REJECTED, State.FAILED, State.AWAITING_REVIEW})
 
 _STOPS = frozenset({State.REJECTED, State.SUPERSEDED, State.FAILED, State.WITHDRAWN})
 MOVES: dict[State, frozenset[State]] = {
@@ -43,7 +45,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.AWAITING_ENROLMENT: frozenset({State.RECEIVED}) | _STOPS,
     State.EXAMINING: frozenset({State.AWAITING_REVIEW, State.PUBLISHING}) | _STOPS,
     State.AWAITING_REVIEW: frozenset({State.PUBLISHING, State.RECEIVED}) | _STOPS,
-    State.PUBLISHING: frozenset({State.PUBLISHED, State.AWAITING_REVIEW}) | _STOPS,
+    State.PUBLISHING: frozenset({State.PUBLISHED, State.AWAITING_REVIEW, State.RECEIVED}) | _STOPS,
     State.PUBLISHED: frozenset({State.WITHDRAWN}),
     State.REJECTED: frozenset({State.RECEIVED}),
     State.FAILED: frozenset({State.RECEIVED}),

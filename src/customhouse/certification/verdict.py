@@ -37,6 +37,18 @@ class Verdict:
     approvals: int
     digest: Digest
 
+    def needing_people(self, why: str) -> "Verdict":
+        """The same findings, to be looked at by somebody all the same; approvals are bound to the reason too."""
+        if self.value == "refused":
+            return self
+        return replace(
+            self,
+            value="needs_review",
+            reason=f"to be reviewed: {why}; {self.reason}",
+            approvals=max(1, self.approvals),
+            digest=Digest.of(f"{self.digest}\n{why}".encode()),
+        )
+
     def as_json(self) -> dict[str, JSON]:
         return {
             "value": self.value,

@@ -4,12 +4,14 @@
    brought; never by itself (no trust on first use without a person's word).
 2. A staging repository is judged by the client's rules against the enrolled keys and against the highest versions
    that ever verified: a rollback is refused after a restart, a restore, or a deletion of the staging metadata (T4).
-3. What verified is remembered in one transaction, and only upwards.
+3. What verified is remembered in one transaction, and only upwards. A delegation's version is remembered with its
+   keys: one that was removed and given to new keys begins again at version 1, as clients have it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from customhouse import faults
@@ -21,18 +23,19 @@ from customhouse.errors import Conflict, Denied, Invalid, NotFound
 from customhouse.keys import PublicKey
 from customhouse.oci.digest import Digest
 from customhouse.trust.metadata import parse_root
-from customhouse.trust.names import ROOT, Gun, RoleName
+from customhouse.trust.names import ROOT, TIMESTAMP, TOP_ROLES, Gun, RoleName
 from customhouse.trust.service import TrustService
-from customhouse.trust.verify import RootNotEnrolled, SignedTag, TrustedRepository, verify_repository
+from customhouse.trust.verify import RolledBack, RootNotEnrolled, SignedTag, TrustedRepository, verify_repository
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
 class NotEnrolled(Conflict):
-    """Nobody vouched for this publisher's root key yet."""
+    """Nobody vouched for this publisher's root key yet; `enrolled` are the keys that were, at that moment."""
 
-    def __init__(self, publisher: str, repository: str, found: frozenset[str]) -> None:
+    def __init__(self, publisher: str, repository: str, found: frozenset[str], enrolled: frozenset[str]) -> None:
+        self.enrolled = enrolled
         keys = ", ".join(sorted(found)) or "none"
         super().__init__(
             f"the root key of {repository} is not enrolled for publisher {publisher} (found: {keys}); a certifier "
@@ -84,32 +87,35 @@ class EnrolmentService:
         """The whole repository by the client's rules, as a fresh and as a returning client would see it."""
         gun = Gun.parse(f"{self._host}/{repository}")
         now = self._clock()
-        files = self._trust.repository_files(gun)
-        if not files:
-            raise Untrusted(f"{repository} has no trust metadata", hint="Push with a signature first.")
-        chain = self._trust.root_versions(gun)
-        with self._store.read() as tx:
-            enrolled = frozenset(row["key_id"] for row in self._store.roots(tx, publisher))
-            seen = self._store.seen(tx, gun)
-        versions = {RoleName(role): version for role, version in seen[1].items()} if seen else {}
+        try:
+            self._trust.current(gun, TIMESTAMP)  # signed anew where it is due: the hub may have slept for weeks
+        except NotFound:
+            raise Untrusted(f"{repository} has no trust metadata", hint="Push with a signature first.") from None
+        with self._store.read() as tx:  # one view: a publish in between would mix two repositories
+            files, chain = self._trust.repository_files(gun, tx), self._trust.root_versions(gun, tx)
+            enrolled = self._enrolled(tx, publisher)
+            seen_root, seen = self._store.seen(tx, gun) or (None, {})
         try:
             trusted = verify_repository(
                 files,
-                [seen[0], *chain] if seen else chain,
+                [seen_root, *chain] if seen_root else chain,
                 gun=gun,
                 enrolled=enrolled,
-                seen=versions,
+                seen={role: seen[role] for role in TOP_ROLES if role in seen},
                 now=now,
             )
         except RootNotEnrolled as error:
-            raise NotEnrolled(publisher, repository, error.found) from error
+            raise NotEnrolled(publisher, repository, error.found, enrolled) from error
         except Invalid as error:
             raise Untrusted(f"{repository}: {error.message}", hint=error.hint) from error
+        versions = _remembered(trusted)
+        for name, version in versions.items():
+            if version < seen.get(name, 0):
+                older = RolledBack(RoleName(name.partition("@")[0]), version, seen[name])
+                raise Untrusted(f"{repository}: {older.message}", hint=older.hint)
         faults.point("enrolment.remember")
         with self._store.write() as tx:
-            versions_now = {str(role): version for role, version in trusted.versions.items()}
-            unread = {str(role) for role in trusted.skipped}
-            self._store.remember(tx, gun, trusted.root.raw, versions_now, now, unread=unread)
+            self._store.remember(tx, gun, trusted.root.raw, versions, now)
         return trusted
 
     def enrol_certificate(self, principal: Principal, publisher: str, pem: bytes) -> list[EnrolledKey]:
@@ -136,6 +142,11 @@ class EnrolmentService:
         with self._store.read() as tx:
             return [EnrolledKey(row["key_id"], row["source"]) for row in self._store.roots(tx, publisher)]
 
+    def hold_enrolled(self, tx: "Connection", publisher: str) -> frozenset[str]:
+        """The ids of the enrolled keys; none is added before the caller's transaction ends."""
+        self._store.lock_roots(tx, publisher)
+        return self._enrolled(tx, publisher)
+
     def remove(self, principal: Principal, publisher: str, key_id: str) -> None:
         """End the enrolment of a key: what it signed is refused from the next look on."""
         _may_enrol(principal)
@@ -155,20 +166,36 @@ class EnrolmentService:
             raise NotFound(f"there is no publisher {publisher}", hint=f"`customhouse publisher add {publisher}`")
         now = self._clock()
         with self._store.write() as tx:
-            for key in keys:
-                pem = key.bare.encoded
-                if self._store.add_root(
-                    tx, publisher, key.canonical_id, pem=pem, source=source, by=principal.owner, now=now
-                ):
-                    self._audit.append(
-                        tx, actor=principal.owner, action="root.enrol", subject=publisher,
-                        detail={"key": key.canonical_id, "source": source}, now=now,
-                    )
+            self._store.lock_roots(tx, publisher)
+            new = [key for key in keys if self._store.add_root(
+                tx, publisher, key.canonical_id, pem=key.bare.encoded, source=source, by=principal.owner, now=now
+            )]
             faults.point("enrol.keys")
             self.on_enrolled(tx, publisher)
+            faults.point("enrol.waiting")
+            for key in new:
+                self._audit.append(
+                    tx, actor=principal.owner, action="root.enrol", subject=publisher,
+                    detail={"key": key.canonical_id, "source": source}, now=now,
+                )
             faults.point("enrol.commit")
         self.after_enrolled()
         return [EnrolledKey(key.canonical_id, source) for key in keys]
+
+
+    def _enrolled(self, tx: "Connection", publisher: str) -> frozenset[str]:
+        return frozenset(row["key_id"] for row in self._store.roots(tx, publisher))
+
+
+def _remembered(trusted: TrustedRepository) -> dict[str, int]:
+    """The versions to remember: of the top roles by name, of delegations by name and keys."""
+    versions = {str(role): version for role, version in trusted.versions.items() if role in TOP_ROLES}
+    for parent in trusted.targets.values():
+        for entry in parent.body.delegations:
+            if entry.name in trusted.targets:
+                keys = sha256(" ".join(sorted(entry.keys.key_ids)).encode()).hexdigest()[:16]
+                versions[f"{entry.name}@{keys}"] = trusted.targets[entry.name].version
+    return versions
 
 
 def _may_enrol(principal: Principal) -> None:

@@ -24,7 +24,7 @@ seen_gun = Table(
     metadata,
     Column("gun", String(512), primary_key=True),
     Column("root", LargeBinary, nullable=False),  # the newest root that verified: the anchor of the next look
-    Column("versions", JSON, nullable=False),  # role -> highest version that verified
+    Column("versions", JSON, nullable=False),  # role (delegations: role@keys) -> highest version that verified
     Column("updated", UtcDateTime, nullable=False),
 )
 
@@ -43,9 +43,9 @@ class EnrolmentStore:
         """One transaction."""
         return self._database.write()
 
-    def lock(self, tx: Connection, name: str) -> None:
-        """Serialise on `name` until the transaction ends."""
-        self._database.lock(tx, name)
+    def lock_roots(self, tx: Connection, publisher: str) -> None:
+        """Nobody else adds a root of this publisher before the transaction ends."""
+        self._database.lock(tx, f"roots:{publisher}")
 
     def roots(self, tx: Connection, publisher: str) -> list[dict[str, Any]]:
         """The enrolled root keys of a publisher."""
@@ -56,7 +56,6 @@ class EnrolmentStore:
         self, tx: Connection, publisher: str, key_id: str, *, pem: str, source: str, by: str, now: datetime
     ) -> bool:
         """Enrol one key; False if it was enrolled already."""
-        self._database.lock(tx, f"roots:{publisher}")
         known = select(publisher_root.c.key_id).where(
             publisher_root.c.publisher == publisher, publisher_root.c.key_id == key_id
         )
@@ -85,24 +84,14 @@ class EnrolmentStore:
         row = tx.execute(select(seen_gun).where(seen_gun.c.gun == gun)).one_or_none()
         return (bytes(row.root), dict(row.versions)) if row else None
 
-    def remember(
-        self, tx: Connection, gun: str, root: bytes, versions: dict[str, int], now: datetime, *, unread: set[str]
-    ) -> None:
-        """Raise what was seen; versions never go down.
-
-        `unread` are delegations that are declared and could not be used now: they keep their versions. One that the
-        publisher removed is forgotten: added again, it begins at version 1.
-        """
+    def remember(self, tx: Connection, gun: str, root: bytes, versions: dict[str, int], now: datetime) -> None:
+        """Raise what was seen; versions never go down, and what is not read now keeps its own."""
         self._database.lock(tx, f"seen:{gun}")
         before = self.seen(tx, gun)
         if before is None:
             tx.execute(insert(seen_gun).values(gun=gun, root=root, versions=versions, updated=now))
             return
         merged = {role: max(version, before[1].get(role, 0)) for role, version in versions.items()}
-        merged |= {role: version for role, version in before[1].items() if role in unread}
         kept = root if versions.get("root", 0) >= before[1].get("root", 0) else before[0]
-        tx.execute(
-            update(seen_gun)
-            .where(seen_gun.c.gun == gun)
-            .values(root=kept, versions=merged, updated=now)
-        )
+        values = {"root": kept, "versions": {**before[1], **merged}, "updated": now}
+        tx.execute(update(seen_gun).where(seen_gun.c.gun == gun).values(values))

@@ -6,7 +6,9 @@
    still at the versions that were signed over, otherwise everything is signed again (P3).
 3. Manifests, tag, signed metadata, certification record, state and audit entry change in one transaction (P1).
 4. A repeat finds the submission no longer `publishing` and does nothing (P6).
-5. Withdrawal takes the same way: new targets without the tag, so that clients with a cache stop too (P7).
+5. Withdrawal takes the same way: new targets without the tag, so that clients with a cache stop too (P7). Content
+   that another publication replaced is withdrawn too: its digest is refused, the tag stays with its successor.
+6. What was withdrawn once becomes official again by people only: its verdict says so, or it is judged again.
 """
 
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from customhouse.errors import Denied, Invalid, Unavailable
 from customhouse.publication import plan
 from customhouse.publication.plan import HubKeys
 from customhouse.registry.service import RegistryService
-from customhouse.review.service import ReviewService
+from customhouse.review.service import ReviewService, checked_reason
 from customhouse.trust.metadata import parse_file
 from customhouse.trust.names import ROOT, SNAPSHOT, TIMESTAMP, Gun, RoleName
 from customhouse.trust.service import TrustService
@@ -59,7 +61,7 @@ class PublicationService:
         self._audit, self._clock = audit, clock
 
     def publish(self, submission: str) -> str:
-        """The publish step: ends in published, superseded or rejected; no-op in any other state."""
+        """The publish step: ends in published, superseded, rejected or back in review; no-op in any other state."""
         for _ in range(ATTEMPTS):
             row = self._certification.get(submission)
             if row.state is not State.PUBLISHING:
@@ -69,37 +71,33 @@ class PublicationService:
             except (NotEnrolled, Untrusted) as error:
                 return self._end(row, State.REJECTED, f"at the last look before signing: {error.message}")
             faults.point("publish.verified")
-            now = self._clock()
-            gun = self._gun(row)
+            now, gun = self._clock(), self._gun(row)
             current = self._trust.repository_files(gun)
-            files = self._plan(gun, current, lambda base, r=row, s=signed, n=now: plan.with_tag(  # type: ignore[misc]
-                base, self._keys, r.tag, r.digest, s.length, n
-            ), now)
+            files = plan.with_tag(current, self._keys, row.tag, row.digest, signed.length, now)
+            if not current:
+                files.update(self._beginning(gun, now))
             faults.point("publish.signed")
             try:
                 with self._certification.transaction() as tx:
                     return self._commit(tx, row, signed, gun, current, files, now)
             except VersionConflict:
                 continue
-        raise Unavailable(f"{gun} is being published to by others all the time", hint="It is tried again.")
+        raise Unavailable(f"{row.official} is being published to by others all the time", hint="It is tried again.")
 
     def withdraw(self, principal: Principal, submission: str, reason: str) -> Submission:
         """Undo a publication, or end a submission that is under way. Publishers may withdraw their own."""
         row = self._certification.visible(principal, submission)
         if not (principal.certifies or principal.works_for(row.publisher)):
             raise Denied(f"only members of {row.publisher} and certifiers may withdraw this")
-        if not reason.strip():
+        reason = checked_reason(reason)
+        if not reason:
             raise Invalid("a withdrawal needs a reason", hint="Consumers who pull the digest read it.")
-        said = f"withdrawn by {principal.owner}: {reason.strip()}"
-        if row.state is not State.PUBLISHED:
-            self._end_unpublished(principal, row, said)
-            return self._certification.get(submission)
+        said = f"withdrawn by {principal.owner}: {reason}"
         for _ in range(ATTEMPTS):
             row = self._certification.get(submission)
-            now = self._clock()
-            gun = self._gun(row)
-            current = self._trust.repository_files(gun)
-            files = plan.without_tag(current, self._keys, row.tag, now)
+            now, gun = self._clock(), self._gun(row)
+            current = self._trust.repository_files(gun) if row.state is State.PUBLISHED else {}
+            files = plan.without_tag(current, self._keys, row.tag, now) if current else {}
             faults.point("withdraw.signed")
             try:
                 with self._certification.transaction() as tx:
@@ -107,7 +105,7 @@ class PublicationService:
                 return self._certification.get(submission)
             except VersionConflict:
                 continue
-        raise Unavailable(f"{gun} is being published to by others all the time", hint="Try again.")
+        raise Unavailable(f"{row.official} is being published to by others all the time", hint="Try again.")
 
     # ---- one transaction each
 
@@ -117,14 +115,20 @@ class PublicationService:
     ) -> str:
         certification = self._certification
         self._trust.lock(tx, gun)
+        held = certification.current(tx, row.id, hold=True)
+        if (held.state, held.round) != (row.state, row.round):
+            return held.state.value
         if certification.overtaken(tx, row):
             certification.move(tx, row, State.SUPERSEDED, "a newer submission of this tag came first")
-            return certification.current(tx, row.id).state.value
+            return State.SUPERSEDED.value
         if not self._review.approved(tx, row):
             certification.move(tx, row, State.AWAITING_REVIEW, "the approvals no longer match the verdict")
-            return certification.current(tx, row.id).state.value
-        if not certification.move(tx, row, State.PUBLISHED, f"official as {row.official}:{row.tag}"):
-            return certification.current(tx, row.id).state.value
+            return State.AWAITING_REVIEW.value
+        if certification.withdrawals(tx, row) != (row.verdict or {})["inputs"]["withdrawn"]:
+            why = "this very content was withdrawn meanwhile: it is judged again"
+            certification.move(tx, row, State.RECEIVED, why, again=True)
+            return State.RECEIVED.value
+        certification.move(tx, row, State.PUBLISHED, f"official as {row.official}:{row.tag}")
         faults.point("publish.commit.state")
         self._registry.unrefuse(tx, row.official, row.digest)
         self._registry.link_tree(tx, row.quarantine, row.official, row.digest)
@@ -149,17 +153,23 @@ class PublicationService:
     ) -> None:
         certification = self._certification
         self._trust.lock(tx, gun)
-        certification.record_withdrawal(tx, row, said)
-        if not certification.move(tx, row, State.WITHDRAWN, said, actor=principal.owner):
-            raise WrongState(row, "it was moved by somebody else just now")
+        held = certification.current(tx, row.id, hold=True)
+        if held.state in FINAL - {State.PUBLISHED}:
+            raise WrongState(held, "there is nothing to withdraw")
+        if (held.state, held.round) != (row.state, row.round):
+            raise VersionConflict(gun, row.tag, row.round, held.round)
+        certification.move(tx, row, State.WITHDRAWN, said, actor=principal.owner)
         faults.point("withdraw.commit.state")
-        self._registry.remove_tag(tx, row.official, row.tag)
+        if row.state is not State.PUBLISHED:
+            return
+        if certification.record_withdrawal(tx, row, said):
+            self._registry.remove_tag(tx, row.official, row.tag)
+            faults.point("withdraw.commit.tag")
+            self._trust.commit(tx, gun, files, _versions(current))
+            faults.point("withdraw.commit.trust")
         if not self._registry.tagged(tx, row.official, row.digest):
             # Another tag that stands on the same digest is official in its own right until it is withdrawn too.
             self._registry.refuse(tx, row.official, row.digest, said)
-        faults.point("withdraw.commit.tag")
-        self._trust.commit(tx, gun, files, _versions(current))
-        faults.point("withdraw.commit.trust")
         self._audit.append(
             tx, actor=principal.owner, action="publication.withdraw", subject=f"{gun}:{row.tag}",
             digest=str(row.digest), detail={"submission": row.id, "reason": said}, now=now,
@@ -168,30 +178,14 @@ class PublicationService:
 
     # ---- inside
 
-    def _plan(
-        self,
-        gun: Gun,
-        current: dict[RoleName, bytes],
-        change: Callable[[dict[RoleName, bytes]], dict[RoleName, bytes]],
-        now: datetime,
-    ) -> dict[RoleName, bytes]:
-        if current:
-            return change(current)
+    def _beginning(self, gun: Gun, now: datetime) -> dict[RoleName, bytes]:
         with self._certification.transaction() as tx:
-            server = self._trust.server_keys(tx, gun)
-        return {**plan.beginning(self._keys, server, now), **change({})}
+            return plan.beginning(self._keys, self._trust.server_keys(tx, gun), now)
 
     def _end(self, row: Submission, state: State, reason: str) -> str:
         with self._certification.transaction() as tx:
             self._certification.move(tx, row, state, reason)
             return self._certification.current(tx, row.id).state.value
-
-    def _end_unpublished(self, principal: Principal, row: Submission, said: str) -> None:
-        if row.state in FINAL:
-            raise WrongState(row, "there is nothing to withdraw")
-        with self._certification.transaction() as tx:
-            if not self._certification.move(tx, row, State.WITHDRAWN, said, actor=principal.owner):
-                raise WrongState(row, "it moved on just now; look again and repeat")
 
     def _gun(self, row: Submission) -> Gun:
         return Gun.parse(f"{self._certification.host}/{row.official}")

@@ -3,17 +3,19 @@
 1. An approval is bound to the verdict it was given for; a new verdict needs new approvals (invariant S4).
 2. The person who signed the submission never approves it, nor by a token; two tokens of one person are one reviewer.
 3. A waiver has a reason, an author and an end; it takes effect with the next examination (`submission retry`).
-4. Two approvals at once, or one twice, count as they should: the row of a decision is unique.
+4. Two approvals at once, or one twice, count as they should: the row of a decision is unique, and a person's last
+   word about a verdict is the one that counts.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from customhouse import faults
 from customhouse.accounts.people import Principal
 from customhouse.audit import Audit
+from customhouse.certification.policy import VERIFICATION
 from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import State, Submission, WrongState
 from customhouse.certification.waiver import Waiver, in_force
@@ -56,51 +58,50 @@ class ReviewService:
         audit: Audit,
         clock: Callable[[], datetime],
         wake: Callable[[], None],
+        checks: Collection[str],
     ) -> None:
+        """`checks`: the ids that a waiver may name."""
         self._store, self._certification, self._audit = store, certification, audit
-        self._clock, self._wake = clock, wake
+        self._clock, self._wake, self._checks = clock, wake, checks
 
     def approve(self, principal: Principal, submission: str, reason: str) -> Submission:
         """Count one approval; the last one needed sends the submission on to publication."""
-        row = self._open_for(principal, submission)
-        if principal.owner == row.author:
-            raise OwnWork(row.author)
-        verdict = row.verdict or {}
-        now = self._clock()
+        said, now = checked_reason(reason), self._clock()
         with self._store.write() as tx:
-            self._store.lock(tx, f"submission:{row.id}")
-            self._store.decide(tx, row.id, verdict["digest"], principal.owner, "approve", _reason(reason), now)
+            row = self._held(tx, principal, submission)
+            if principal.owner == row.author:
+                raise OwnWork(row.author)
+            verdict = row.verdict or {}
+            self._store.decide(tx, row.id, verdict["digest"], principal.owner, "approve", said, now)
             faults.point("approve.decided")
-            approvals = self._store.approvals(tx, row.id, verdict["digest"])
-            needed = int(verdict["approvals"])
+            approvals, needed = self._counted(tx, row), int(verdict["approvals"])
             self._audit.append(
                 tx, actor=principal.owner, action="submission.approve", subject=row.reference(self._certification.host),
                 digest=str(row.digest), now=now,
-                detail={"submission": row.id, "verdict": verdict["digest"], "reason": reason,
+                detail={"submission": row.id, "verdict": verdict["digest"], "reason": said,
                         "approvals": len(approvals), "needed": needed},
             )
             if len(approvals) >= needed:
                 names = ", ".join(approvals)
-                if not self._certification.move(
+                self._certification.move(
                     tx, row, State.PUBLISHING, f"approved by {names}", actor=principal.owner, again=True
-                ):
-                    raise WrongState(row, "it was moved by somebody else just now")
+                )
             faults.point("approve.commit")
         self._wake()
         return self._certification.get(submission)
 
     def reject(self, principal: Principal, submission: str, reason: str) -> Submission:
         """End the submission; the publisher reads the reason."""
-        row = self._open_for(principal, submission)
-        if not reason.strip():
+        said, now = checked_reason(reason), self._clock()
+        if not said:
             raise Invalid("a rejection needs a reason", hint="The publisher reads it: say what to change.")
         with self._store.write() as tx:
-            self._store.lock(tx, f"submission:{row.id}")
+            row = self._held(tx, principal, submission)
             verdict = (row.verdict or {}).get("digest", "")
-            self._store.decide(tx, row.id, verdict, principal.owner, "reject", _reason(reason), self._clock())
-            said = f"rejected in review by {principal.owner}: {_reason(reason)}"
-            if not self._certification.move(tx, row, State.REJECTED, said, actor=principal.owner):
-                raise WrongState(row, "it was moved by somebody else just now")
+            self._store.decide(tx, row.id, verdict, principal.owner, "reject", said, now)
+            self._certification.move(
+                tx, row, State.REJECTED, f"rejected in review by {principal.owner}: {said}", actor=principal.owner
+            )
             faults.point("reject.commit")
         return self._certification.get(submission)
 
@@ -109,13 +110,11 @@ class ReviewService:
         if not row.verdict:
             return []
         with self._store.read() as tx:
-            return self._store.approvals(tx, row.id, row.verdict["digest"])
+            return self._counted(tx, row)
 
     def approved(self, tx: "Connection", row: Submission) -> bool:
         """Do the approvals still match the verdict (the last look of P4)? True when none are needed."""
-        verdict = row.verdict or {}
-        approvals = [name for name in self._store.approvals(tx, row.id, verdict["digest"]) if name != row.author]
-        return len(approvals) >= int(verdict["approvals"])
+        return len(self._counted(tx, row)) >= int((row.verdict or {})["approvals"])
 
     def waive(
         self, principal: Principal, *, repository: str, reason: str, days: int, fingerprint: str | None = None,
@@ -124,12 +123,16 @@ class ReviewService:
         """Accept a finding by its fingerprint, or by check (and path or purl), within a repository scope."""
         if not principal.certifies:
             raise NotAReviewer
+        if check is not None and check not in self._checks:
+            raise Invalid(f"there is no check {check[:80]!r}", hint="Take its name from the finding.")
+        if check in VERIFICATION:
+            raise Invalid(f"{check} verifies that the bytes are those that were signed; no waiver accepts other ones")
         if not 1 <= days <= LONGEST_WAIVER.days:
             raise Invalid(f"a waiver lasts from 1 to {LONGEST_WAIVER.days} days, not {days}")
         now = self._clock()
         waiver = Waiver(
-            id=secrets.token_hex(8), repository=repository.removeprefix(f"{self._certification.host}/"),
-            reason=_reason(reason), author=principal.owner, expires=now + timedelta(days=days),
+            id=secrets.token_hex(8), repository=_scope(repository.removeprefix(f"{self._certification.host}/")),
+            reason=checked_reason(reason), author=principal.owner, expires=now + timedelta(days=days),
             fingerprint=fingerprint, check=check, path=path, purl=purl,
         )
         with self._store.write() as tx:
@@ -151,18 +154,27 @@ class ReviewService:
                 raise NotFound(f"there is no waiver {waiver} in force")
             self._audit.append(tx, actor=principal.owner, action="waiver.remove", subject=waiver, now=now)
 
-    def waivers(self) -> Sequence[dict[str, Any]]:
-        """All waivers in force, with their authors and ends."""
+    def waivers(self, principal: Principal) -> Sequence[dict[str, Any]]:
+        """The waivers in force, with their authors and ends; a publisher's people see those of their own."""
         with self._store.read() as tx:
-            return self._store.waivers_in_force(tx, self._clock())
+            found = self._store.waivers_in_force(tx, self._clock())
+        return [
+            item for item in found
+            if principal.certifies or principal.works_for(item["repository"].split("/")[1], "pull")
+        ]
 
-    def _open_for(self, principal: Principal, submission: str) -> Submission:
+    def _held(self, tx: "Connection", principal: Principal, submission: str) -> Submission:
+        """The submission, waiting for a decision; nobody else decides before this transaction ends."""
         if not principal.certifies:
             raise NotAReviewer
-        row = self._certification.visible(principal, submission)
+        row = self._certification.current(tx, submission, hold=True)
         if row.state is not State.AWAITING_REVIEW:
             raise WrongState(row, "only one that is awaiting_review can be decided")
         return row
+
+    def _counted(self, tx: "Connection", row: Submission) -> list[str]:
+        approvals = self._store.approvals(tx, row.id, (row.verdict or {})["digest"])
+        return [name for name in approvals if name != row.author]
 
 
 def waivers_of(
@@ -172,7 +184,13 @@ def waivers_of(
     return lambda tx, repository: in_force(store.waivers(tx), repository, clock())
 
 
-def _reason(text: str) -> str:
+def checked_reason(text: str) -> str:
+    """Trimmed; raises Invalid for one that nobody would read."""
     if len(text) > LONGEST_REASON:
         raise Invalid(f"the reason is longer than {LONGEST_REASON} characters")
     return text.strip()
+
+
+def _scope(repository: str) -> str:
+    """Waivers are about what is examined, and that is in staging; the official name means the same image."""
+    return repository if repository.startswith("staging/") else f"staging/{repository}"

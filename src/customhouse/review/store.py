@@ -52,24 +52,15 @@ class ReviewStore:
         """One transaction."""
         return self._database.write()
 
-    def lock(self, tx: Connection, name: str) -> None:
-        """Serialise on `name` until the transaction ends."""
-        self._database.lock(tx, name)
-
     def decide(
         self, tx: Connection, submission: str, verdict: str, reviewer: str, decision: str, reason: str, now: datetime
     ) -> None:
-        """Record one decision; the same person deciding again about the same verdict changes nothing."""
+        """Record one decision; a person's later word about the same verdict takes the place of the earlier one."""
         table = decision_table
-        known = select(table.c.reviewer).where(
-            table.c.submission == submission, table.c.verdict == verdict, table.c.reviewer == reviewer
-        )
-        if tx.execute(known).first() is None:
-            tx.execute(
-                insert(table).values(
-                    submission=submission, verdict=verdict, reviewer=reviewer, decision=decision, reason=reason, at=now
-                )
-            )
+        whose = (table.c.submission == submission, table.c.verdict == verdict, table.c.reviewer == reviewer)
+        said = {"decision": decision, "reason": reason, "at": now}
+        if not tx.execute(update(table).where(*whose).values(said)).rowcount:
+            tx.execute(insert(table).values(submission=submission, verdict=verdict, reviewer=reviewer, **said))
 
     def approvals(self, tx: Connection, submission: str, verdict: str) -> list[str]:
         """The distinct people who approved this verdict."""
