@@ -41,6 +41,7 @@ class HubProcess:
     settings: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     process: subprocess.Popen[str] | None = None
+    sessions: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -107,13 +108,23 @@ class HubProcess:
     def api(
         self, method: str, path: str, body: Any = None, *, user: str = "admin", password: str = PASSWORD
     ) -> Any:
-        """One call; raises Refused for an answer that is no success."""
+        """One call; raises Refused for an answer that is no success. Each person signs in once: hashing is slow."""
+        content = None if body is None else json.dumps(body)
+        basic = urllib3.make_headers(basic_auth=f"{user}:{password}")
         pool = urllib3.PoolManager(ca_certs=str(self.ca), retries=False, timeout=30)
         try:
-            answer = pool.request(
-                method, f"{self.url}{path}", body=None if body is None else json.dumps(body),
-                headers={**urllib3.make_headers(basic_auth=f"{user}:{password}"), "content-type": "application/json"},
-            )
+            if (user, password) not in self.sessions:
+                login = pool.request("POST", f"{self.url}/api/v1/login", headers=basic)
+                if login.status == 200:
+                    self.sessions[user, password] = json.loads(login.data)["token"]
+            session = self.sessions.get((user, password))
+            identity = {"authorization": f"Bearer {session}"} if session else basic
+            headers = {**identity, "content-type": "application/json"}
+            answer = pool.request(method, f"{self.url}{path}", body=content, headers=headers)
+            if answer.status == 401 and session:
+                del self.sessions[user, password]
+                headers = {**basic, "content-type": "application/json"}
+                answer = pool.request(method, f"{self.url}{path}", body=content, headers=headers)
         finally:
             pool.clear()
         value = json.loads(answer.data) if answer.data else None

@@ -24,7 +24,9 @@ RESTS = ("published", "rejected", "failed", "superseded", "withdrawn", "awaiting
 
 
 class Scenario:
-    """One thing that people do. `alone`: the hub must not run meanwhile."""
+    """One thing that people do."""
+
+    most = 1000  # passages of one point that it surely has, whatever else is in the hub
 
     def __init__(self, site: Site) -> None:
         self.site, self.hub, self.publisher = site, site.hub, site.publisher
@@ -349,6 +351,7 @@ class Upkeep(Scenario):
     """What the hub does by itself when days have passed; `verb` of upkeep.py, with the hub's own clock set ahead."""
 
     verb = ""
+    most = 2
 
     def prepare(self) -> None:
         self.id, self.built = self.site.publish(self.name, "1")
