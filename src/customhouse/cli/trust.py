@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,10 @@ from customhouse.cli.output import Output, reporting
 from customhouse.cli.signing_keys import keys_option, open_keys
 from customhouse.errors import Invalid, NotFound
 from customhouse.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from customhouse.trust.names import Gun
+    from customhouse.trust.publish import TrustPublisher
 
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 BUNDLE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -115,3 +120,51 @@ def revoke(out: Output, connections: Connections, reference: str, keys: Path | N
     done = publisher.remove_tag(Gun.parse(target.name), target.tag)
     document = {"reference": reference, "roles": [str(role) for role in done.roles]}
     out.result(document, f"{reference} is signed no more in {', '.join(done.roles)}")
+
+
+@trust.group()
+def signer() -> None:
+    """Who else may sign the tags of a staging repository."""
+
+
+@signer.command("add")
+@click.argument("repository", metavar="HOST/REPOSITORY")
+@click.argument("name")
+@click.option("--key", type=BUNDLE, required=True, help="Public key of the signer, PEM.")
+@keys_option
+@reporting
+@connected
+def add_signer(
+    out: Output, connections: Connections, repository: str, name: str, key: Path, keys: Path | None
+) -> None:
+    """Let a key sign tags; signed with the repository's targets key."""
+    from customhouse.keys import PublicKey
+
+    publisher, gun = _publisher(connections, repository, keys)
+    added = PublicKey.of_pem(key.read_bytes())
+    publisher.add_signer(gun, name, added)
+    document = {"repository": str(gun), "signer": name, "key_id": added.canonical_id}
+    out.result(document, f"{name} may sign tags of {gun} with key {added.canonical_id}")
+
+
+@signer.command("remove")
+@click.argument("repository", metavar="HOST/REPOSITORY")
+@click.argument("name")
+@keys_option
+@reporting
+@connected
+def remove_signer(out: Output, connections: Connections, repository: str, name: str, keys: Path | None) -> None:
+    """Let a signer sign no more."""
+    publisher, gun = _publisher(connections, repository, keys)
+    publisher.remove_signer(gun, name)
+    out.result({"repository": str(gun), "signer": name, "removed": True}, f"{name} signs tags of {gun} no more")
+
+
+def _publisher(connections: Connections, repository: str, keys: Path | None) -> "tuple[TrustPublisher, Gun]":
+    from customhouse.settings import system_clock
+    from customhouse.trust.names import Gun
+    from customhouse.trust.publish import TrustPublisher
+
+    gun = Gun.parse(Reference.parse(repository).name)
+    directory = open_keys(connections.environment, keys)
+    return TrustPublisher(connections.content(gun.host), directory, system_clock), gun

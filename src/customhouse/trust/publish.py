@@ -25,7 +25,7 @@ from customhouse.trust.certificates import LONGEST_COMMON_NAME, root_certificate
 from customhouse.trust.client import Anchor, NoTrustData, TrustClient
 from customhouse.trust.key_directory import KeyDirectory, KeyMissing
 from customhouse.trust.metadata import Targets
-from customhouse.trust.names import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
+from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.verify import TrustedRepository
 
 ATTEMPTS = 4
@@ -39,6 +39,14 @@ class NotSignedHere(NotFound):
     def __init__(self, gun: str, tag: str) -> None:
         super().__init__(f"{gun}:{tag} is not signed in any role of yours", hint="List what is: customhouse trust list")
         self.gun, self.tag = gun, tag
+
+
+class NoSuchSigner(NotFound):
+    """The repository has no signer of this name."""
+
+    def __init__(self, gun: str, name: str) -> None:
+        super().__init__(f"{gun} has no signer {name}", hint=f"See them: docker trust inspect --pretty {gun}")
+        self.gun, self.name = gun, name
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,49 @@ class TrustPublisher:
                     raise _busy(gun) from error
         raise AssertionError("the last attempt returns or raises")
 
+    def add_signer(self, gun: Gun, name: str, key: PublicKey) -> Published:
+        """Let a key sign tags, in its own role and in targets/releases, as docker does. Raises KeyMissing."""
+        own = RoleName.parse(f"{TARGETS}/{name}")
+
+        def add(body: Targets) -> Targets:
+            released = [*_delegated(body, RELEASES).values(), key]
+            return documents.with_delegation(documents.with_delegation(body, own, [key]), RELEASES, released)
+
+        return self._delegate(gun, add)
+
+    def remove_signer(self, gun: Gun, name: str) -> Published:
+        """Let a signer sign no more; what is in targets/releases is signed anew where another key of it is here.
+
+        Raises NoSuchSigner, KeyMissing.
+        """
+        own = RoleName.parse(f"{TARGETS}/{name}")
+
+        def remove(body: Targets) -> Targets:
+            gone = _delegated(body, own)
+            if not gone:
+                raise NoSuchSigner(gun, name)
+            left = [key for key_id, key in _delegated(body, RELEASES).items() if key_id not in gone]
+            body = documents.without_delegation(body, own)
+            if left:
+                return documents.with_delegation(body, RELEASES, left)
+            return documents.without_delegation(body, RELEASES)
+
+        return self._delegate(gun, remove)
+
+    def _delegate(self, gun: Gun, change: Change) -> Published:
+        """Change who may sign. The new targets, and the releases that its keys now are to have signed."""
+        repository, now = self._read(gun), self._clock()
+        if not self._signable(repository, TARGETS):
+            raise KeyMissing(self.keys.directory, f"the signers of {gun}", _key_ids(repository, TARGETS))
+        body = documents.next_targets(change(repository.targets[TARGETS].body), now)
+        files = {TARGETS: documents.sign_targets(TARGETS, body, self._signers(repository, TARGETS)).raw}
+        here = [key for key in _delegated(body, RELEASES).values() if self.keys.has(key.canonical_id)]
+        if RELEASES in repository.targets and here:
+            listed = documents.next_targets(repository.targets[RELEASES].body, now)
+            signers = [self.keys.signer(key) for key in here]
+            files[RELEASES] = documents.sign_targets(RELEASES, listed, signers).raw
+        return self._send(repository, files, now)
+
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def _read(self, gun: Gun) -> TrustedRepository:
@@ -135,13 +186,19 @@ class TrustPublisher:
             if signed is None or new.targets != old.targets or signed.expires <= now:
                 body = documents.next_targets(new, now)
                 files[role] = documents.sign_targets(role, body, self._signers(repository, role)).raw
-        root_keys = tuple(sorted(repository.root_keys))
         if not files:
-            return Published(repository.gun, False, False, tuple(roles), root_keys)
+            return Published(repository.gun, False, False, tuple(roles), tuple(sorted(repository.root_keys)))
+        return self._send(repository, files, now, tuple(roles))
+
+    def _send(
+        self, repository: TrustedRepository, files: dict[RoleName, bytes], now: datetime,
+        roles: tuple[RoleName, ...] = (),
+    ) -> Published:
+        signed = roles or tuple(files)
         if self._signable(repository, SNAPSHOT):
             files[SNAPSHOT] = self._snapshot(repository, files, now)
         self._post(repository.gun, files)
-        return Published(repository.gun, False, True, tuple(roles), root_keys)
+        return Published(repository.gun, False, True, signed, tuple(sorted(repository.root_keys)))
 
     def _snapshot(self, repository: TrustedRepository, files: Mapping[RoleName, bytes], now: datetime) -> bytes:
         """Where the snapshot key is the publisher's, the snapshot is too (`notary init` without a rotation)."""
@@ -195,6 +252,12 @@ def _keys(repository: TrustedRepository, role: RoleName) -> dict[str, PublicKey]
         return {key_id: parent.keys[key_id] for key_id in entry.keys.key_ids} if entry else {}
     root = repository.root.body
     return {key_id: root.keys[key_id] for key_id in root.roles[role].key_ids}
+
+
+def _delegated(body: Targets, role: RoleName) -> dict[str, PublicKey]:
+    """The keys of a child role, by TUF id; {} where there is no such role."""
+    entry = body.delegation(role)
+    return {key_id: body.keys[key_id] for key_id in entry.keys.key_ids} if entry else {}
 
 
 def _key_ids(repository: TrustedRepository, role: RoleName) -> set[str]:
