@@ -27,9 +27,9 @@ from customhouse.accounts import http as accounts_http
 from customhouse.advisories import http as advisories_http
 from customhouse.certification.submission import Submission
 from customhouse.enrolment import http as enrolment_http
-from customhouse.errors import Denied
-from customhouse.hub import Hub, certificate_files
-from customhouse.problem import Page, reply, routes_of_api
+from customhouse.errors import Denied, Invalid
+from customhouse.hub import Hub
+from customhouse.problem import Page, problem, reply, routes_of_api, signed_in
 from customhouse.publication import http as publication_http
 from customhouse.registry import http as registry_http
 from customhouse.registry.transfer import ZeroCopy
@@ -44,7 +44,7 @@ def application(hub: Hub) -> ASGIApp:
     """Everything behind one origin."""
     trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host)
     registry_door = registry_http.Door(hub.registry, hub.authorizer)
-    others = Router(routes=api_routes(hub), redirect_slashes=False)
+    others = Router(routes=api_routes(hub), redirect_slashes=False, default=_nothing_here)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,9 +75,16 @@ def api_routes(hub: Hub) -> list[Route]:
         *review_http.routes(hub.certification, hub.review, principal_of),
         *publication_http.routes(hub.publication, principal_of, submission_json, lambda: bundle(hub)),
         *_administration(hub),
-        Route("/healthz", _healthy),
-        Route("/readyz", _ready(hub)),
+        *routes_of_api([Route("/healthz", _healthy), Route("/readyz", _ready(hub))]),
     ]
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        hint = "The API begins at /api/v1/, the registry at /v2/."
+        await problem(404, "there is nothing at this address", hint)(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1000})
 
 
 async def _healthy(_request: Request) -> Response:
@@ -98,7 +105,7 @@ def _ready(hub: Hub) -> Callable[[Request], Awaitable[Response]]:
 
 def bundle(hub: Hub) -> dict[str, Any]:
     """What a consumer pins: the hub's root certificate, and its local authority if it has one."""
-    authority, _, _ = certificate_files(hub.settings, hub.clock())
+    authority = hub.tls.authority
     return {
         "version": 1,
         "host": hub.settings.host,
@@ -113,12 +120,14 @@ def _administration(hub: Hub) -> list[Route]:
     """Questions of operators: the audit log and the invariants."""
 
     async def who_may(request: Request) -> None:
-        who = await run_in_threadpool(hub.accounts.principal_of, request.headers.get("authorization"))
+        who = await signed_in(request, hub.accounts.principal_of)
         if not who.certifies:
             raise Denied("only certifiers and administrators may read this")
 
     def entries(page: Page) -> dict[str, Any]:
-        after = int(page.after) if page.after.isdigit() else 0
+        if page.after and not (page.after.isascii() and page.after.isdigit() and len(page.after) < 10):
+            raise Invalid("after must be the number of an entry")
+        after = int(page.after or "0")
         with hub.database.read() as tx:
             found = list(hub.audit.entries(tx, after=after, limit=page.limit))
         return {"entries": found, "next": str(found[-1].seq) if len(found) == page.limit else None}
@@ -157,15 +166,14 @@ def serve(settings: Settings) -> int:
     for quiet in ("alembic", "dbos"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     hub = Hub(settings)
-    _, chain, key = certificate_files(settings, hub.clock())
     host, port = settings.listen_address
     hub.start()
     config = uvicorn.Config(
         ZeroCopy(application(hub)) if settings.plain_http else application(hub),
         host=host,
         port=port,
-        ssl_certfile=None if settings.plain_http else chain,
-        ssl_keyfile=None if settings.plain_http else key,
+        ssl_certfile=None if settings.plain_http else hub.tls.chain,
+        ssl_keyfile=None if settings.plain_http else hub.tls.key,
         http="httptools",
         loop="uvloop",
         lifespan="off",

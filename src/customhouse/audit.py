@@ -151,7 +151,7 @@ def _checkpoint(text: str | None) -> tuple[int, str]:
     if text is None:
         return 0, START
     number, _, digest = text.partition(":")
-    if not number.isdigit() or len(digest) != 64:
+    if not (number.isascii() and number.isdigit() and len(number) < 10 and len(digest) == 64):
         raise Invalid(f"{text!r} is not a checkpoint", hint="Give SEQ:HASH as `audit verify` printed it.")
     return int(number), digest
 

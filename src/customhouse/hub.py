@@ -2,19 +2,19 @@
 
 1. First start makes what is missing, each file whole or not at all: master key, hub keys, TLS, administrator.
 2. One thread keeps the hub moving: heartbeat, sweep of dead executors, workflows for submissions that have none,
-   renewal of timestamps, sweeps of content. What it does is idempotent, so any number of hubs may do it; when one
-   duty fails the others are done all the same. How often is counted by a clock that nobody can set.
+   renewal of timestamps, end of quarantines, sweeps of content. What it does is idempotent, so any number of hubs may
+   do it; when one duty fails the others are done all the same. How often is counted by a clock that nobody can set.
 3. `close` stops within the seconds it is given; what is cut goes on at the next start.
 """
 
 import fcntl
 import logging
-import os
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -53,9 +53,10 @@ from customhouse.sandbox.docker_engine import DockerEngine
 from customhouse.sandbox.runner import AbsentEngine, Runner
 from customhouse.settings import Settings, system_clock
 from customhouse.signing import SealedSigner, Vault
-from customhouse.trust.certificates import root_certificate
+from customhouse.trust.certificates import common_name, root_certificate
 from customhouse.trust.service import TrustService
 from customhouse.trust.store import TrustStore
+from customhouse.wholefile import write_whole
 from customhouse.workflows import Workflows
 
 TICK_SECONDS = 2.0
@@ -125,6 +126,7 @@ class Hub:
             audit=self.audit,
             clock=clock,
         )
+        self.tls = _certificates(settings, clock())
         self.workflows = Workflows(
             self.database,
             settings.workflow_database_url,
@@ -146,7 +148,8 @@ class Hub:
 
     def start(self) -> None:
         """First administrator, leftovers of a crash, then the workers."""
-        self.accounts.add_administrator_if_none(_administrator_password(self.settings))
+        self._add_first_administrator()
+        shutil.rmtree(self.settings.data / "spool", ignore_errors=True)  # uploads that a crash cut
         try:
             self.runner.cleanup()
         except CustomhouseError as error:  # no engine now: the checks say so, submission by submission
@@ -170,6 +173,12 @@ class Hub:
         self.database.close()
         self._lock.close()
 
+    def _add_first_administrator(self) -> None:
+        with self.accounts.store.read() as tx:
+            if self.accounts.store.administrators(tx):
+                return  # a password file that the operator removed stays away
+        self.accounts.add_administrator_if_none(_administrator_password(self.settings))
+
     def _publisher_exists(self, name: str) -> bool:
         try:
             self.accounts.publisher(HUB, name)
@@ -178,7 +187,8 @@ class Hub:
         return True
 
     def _keep_moving(self) -> None:
-        renewed = swept = time.monotonic()
+        swept = time.monotonic()
+        renewed = swept - RENEW_SECONDS  # at once: the hub may have slept for longer than a timestamp lives
         while not self._stopping.is_set():
             self._awake.wait(TICK_SECONDS)
             self._awake.clear()
@@ -186,13 +196,17 @@ class Hub:
                 return
             self._do(self.workflows.beat)
             self._do(self.workflows.sweep)
-            self._do(lambda: pipeline.start_waiting(self.workflows, self.certification))
             if time.monotonic() - renewed >= RENEW_SECONDS:
                 renewed = time.monotonic()
                 self._do(lambda: self.trust.renew_all(self.clock()))
+            self._do(lambda: pipeline.start_waiting(self.workflows, self.certification))
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()
+                self._do(self._let_go)
                 self._do(lambda: self.registry.sweep(self.clock()))
+
+    def _let_go(self) -> None:
+        self.steps.release(self.clock() - timedelta(days=self.settings.quarantine_days))
 
     def _do(self, duty: Callable[[], object]) -> None:
         try:
@@ -220,7 +234,7 @@ def _lock(data: Path) -> BinaryIO:
 def _master_key(settings: Settings) -> bytes:
     path = settings.master_key_file or settings.data / "master-key"
     if settings.master_key_file is None and not path.exists():
-        _write_secret(path, secrets.token_hex(32).encode())
+        write_whole(path, secrets.token_hex(32).encode())
     try:
         return bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
@@ -234,8 +248,14 @@ def _hub_keys(settings: Settings, vault: Vault, now: datetime) -> HubKeys:
     certificate = folder / "root.crt"
     if not certificate.exists():
         key = PrivateKey.of_der(vault.unseal(root.sealed, root.context))
-        _write_secret(certificate, root_certificate(key, f"{settings.host}/*", now))
+        write_whole(certificate, root_certificate(key, f"{settings.host}/*", now))
     public = PublicKey.of_certificate(certificate.read_bytes())
+    if (named := common_name(public.certificates[0])) != f"{settings.host}/*":
+        raise Conflict(
+            f"this hub signs as {named.removesuffix('/*')}, and its public URL is set to {settings.url}",
+            hint=f"Its name is in every signature: start it with --url https://{named.removesuffix('/*')}. "
+            f"If nothing was signed yet, remove {certificate} and {settings.data / 'tls'} to take another name.",
+        )
     return HubKeys(
         root=SealedSigner(vault, public, root.sealed, root.context),
         targets=_sealed_key(folder, "targets", vault),
@@ -248,7 +268,7 @@ def _sealed_key(folder: Path, name: str, vault: Vault) -> SealedSigner:
     """A signing key at rest: `NAME.sealed`, made at first use."""
     path, context = folder / f"{name}.sealed", f"hub-key:{name}"
     if not path.exists():
-        _write_secret(path, SealedSigner.create(vault, PrivateKey.generate(), context).sealed)
+        write_whole(path, SealedSigner.create(vault, PrivateKey.generate(), context).sealed)
     sealed = path.read_bytes()
     public = PrivateKey.of_der(vault.unseal(sealed, context)).public
     return SealedSigner(vault, public, sealed, context)
@@ -292,32 +312,12 @@ def _administrator_password(settings: Settings) -> str:
         return settings.admin_password
     path = settings.data / "admin-password"
     if not path.exists():
-        _write_secret(path, secrets.token_urlsafe(18).encode() + b"\n")
+        write_whole(path, secrets.token_urlsafe(18).encode() + b"\n")
     return path.read_text().strip()
 
 
-def _write_secret(path: Path, content: bytes) -> None:
-    """A file of mode 0600, whole or not at all, durable before it is relied upon."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    faults.point("hub.secret.written")
-    temporary.replace(path)
-    faults.point("hub.secret.named")
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def certificate_files(settings: Settings, now: datetime) -> tuple[Path | None, Path, Path]:
-    """(local authority or None, server chain, server key) for the listener."""
+def _certificates(settings: Settings, now: datetime) -> tls.Certificates:
+    """The operator's own, or those of the local authority."""
     if settings.tls_certificate and settings.tls_key:
-        return None, settings.tls_certificate, settings.tls_key
-    host = settings.host.rpartition(":")[0] if settings.host.rpartition(":")[2].isdigit() else settings.host
-    return tls.ensure(settings.data / "tls", host, now)
+        return tls.Certificates(None, settings.tls_certificate, settings.tls_key)
+    return tls.ensure(settings.data / "tls", settings.host_name, now)

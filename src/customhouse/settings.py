@@ -1,14 +1,16 @@
 """Settings: the only reader of the environment and of the configuration file.
 
 1. Order: command line, then environment (`CUSTOMHOUSE_…`), then `DIR/customhouse.toml`, then the default.
-2. A setting that is not known is an error: a misspelt one must not fall back to a default in silence.
+2. A setting that is not known is an error, in the file and in the environment: a misspelt one must not fall back to
+   a default in silence. One that is set to nothing in the environment is not set.
 3. Settings are passed inward as values; no room reads them from here.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,12 @@ from urllib.parse import urlsplit
 from customhouse.errors import Invalid
 
 PREFIX = "CUSTOMHOUSE_"
-_CLIENT_ONLY = {"url", "token", "debug", "root_passphrase", "repository_passphrase", "passphrase", "config"}
+# What a client is told: URL names the hub it talks to, so it is no setting of a hub.
+_CLIENT_ONLY = frozenset({"url", "token", "ca_file", "debug", "root_passphrase", "repository_passphrase"})
+_TESTS_ONLY = "test_"
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_SIGNER = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_LONGEST_HOST = 62  # the root certificate is for HOST/*, and a common name has 64 characters at most
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,9 @@ class Settings:
         metadata={"help": "container engine for the sandbox: auto, none, or a URL such as unix:///run/docker.sock"},
     )
     workers: int = field(default=2, metadata={"help": "submissions examined at once in one process"})
+    quarantine_days: int = field(
+        default=30, metadata={"help": "days for which quarantine keeps the content of a submission that is final"}
+    )
     anonymous_pull: bool = field(default=True, metadata={"help": "official repositories can be read without login"})
     hub_name: str = field(default="customhouse", metadata={"help": "the signer that clients see on official tags"})
     tls_certificate: Path | None = field(default=None, metadata={"help": "PEM chain; without one, a local CA is made"})
@@ -53,6 +63,11 @@ class Settings:
         return urlsplit(self.url).netloc
 
     @property
+    def host_name(self) -> str:
+        """The public name or address without port."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
     def listen_address(self) -> tuple[str, int]:
         """The address and port to bind."""
         host, _, port = self.listen.rpartition(":")
@@ -66,7 +81,9 @@ class Settings:
     @property
     def workflow_database_url(self) -> str:
         """The durable engine keeps its own tables: a file of its own on SQLite, a schema on PostgreSQL."""
-        return self.database or f"sqlite:///{self.data / 'workflows.db'}"
+        if self.database_url.startswith("sqlite"):
+            return f"sqlite:///{self.data / 'workflows.db'}"
+        return self.database
 
 
 def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -77,18 +94,28 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any)
     known = {item.name: item for item in fields(Settings) if item.name != "data"}
     if file.exists():
         try:
-            values.update(tomllib.loads(file.read_text()))
+            values.update(tomllib.loads(file.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Invalid(f"{file} is not valid TOML: {error}") from error
+        except OSError as error:
+            raise Invalid(f"{file} cannot be read: {error.strerror}") from error
         if unknown := sorted(set(values) - set(known)):
-            raise Invalid(f"{file}: there is no setting {unknown[0]!r}", hint=f"Known: {', '.join(sorted(known))}.")
-    for name in known:
-        if name not in _CLIENT_ONLY and (text := environment.get(PREFIX + name.upper())) is not None:
-            values[name] = text
+            raise _unknown(f"{file}: there is no setting {unknown[0]!r}", known)
+    for variable, text in environment.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if not variable.startswith(PREFIX) or name in _CLIENT_ONLY or name.startswith(_TESTS_ONLY) or not text:
+            continue
+        if name not in known:
+            raise _unknown(f"there is no setting {variable}", known)
+        values[name] = text
     values.update({name: value for name, value in given.items() if value is not None})
     if values.get("engine", "auto") == "auto" and environment.get("DOCKER_HOST"):
         values["engine"] = environment["DOCKER_HOST"]  # as every docker client finds its engine
     return _checked(Settings(data=data, **{name: _typed(known[name].type, name, v) for name, v in values.items()}))
+
+
+def _unknown(what: str, known: Mapping[str, Any]) -> Invalid:
+    return Invalid(what, hint=f"Known: {', '.join(sorted(known))}.")
 
 
 def _typed(kind: Any, name: str, value: Any) -> Any:
@@ -99,28 +126,58 @@ def _typed(kind: Any, name: str, value: Any) -> Any:
             return str(value).lower() in ("1", "true", "yes", "on")
         raise Invalid(f"setting {name}: {value!r} is neither true nor false")
     if kind is int:
-        try:
-            return int(value)
-        except (TypeError, ValueError) as error:
-            raise Invalid(f"setting {name}: {value!r} is not a whole number") from error
-    return Path(value) if kind == Path | None and value else value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if not (isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value)):
+            raise Invalid(f"setting {name}: {value!r} is not a whole number")
+        return int(value)
+    if not isinstance(value, str | Path):
+        raise Invalid(f"setting {name}: {value!r} is not a text", hint="Put it between quotation marks.")
+    return Path(value) if kind == Path | None else value
 
 
 def _checked(settings: Settings) -> Settings:
-    parts = urlsplit(settings.url)
-    if parts.scheme != "https" or not parts.netloc or parts.path.strip("/") or parts.query:
+    settings = replace(settings, url=settings.url.removesuffix("/"), database=_database(settings.database))
+    host = settings.url.removeprefix("https://")
+    if host == settings.url or not _HOST.fullmatch(host) or not _port_fits(host):
         raise Invalid(
-            f"the public URL {settings.url!r} is not https://HOST[:PORT]",
+            f"the public URL {settings.url!r} is not https://HOST[:PORT] in lower case",
             hint="Clients of content trust speak TLS only; a path in front of /v2/ would break every GUN.",
         )
+    if len(host) > _LONGEST_HOST:
+        raise Invalid(f"the public host {host!r} is longer than {_LONGEST_HOST} characters")
+    if not _SIGNER.fullmatch(settings.hub_name) or settings.hub_name == "releases":
+        raise Invalid(
+            f"hub_name {settings.hub_name!r} cannot name a signer",
+            hint="It needs a-z 0-9 _ - and starts with a letter or digit; `releases` is taken by clients.",
+        )
     _, _, port = settings.listen.rpartition(":")
-    if not port.isdigit() or not 0 <= int(port) <= 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise Invalid(f"--listen {settings.listen!r} is not HOST:PORT")
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         raise Invalid("tls_certificate and tls_key belong together: only one of them is set")
     if not 1 <= settings.workers <= 64:
         raise Invalid(f"workers is {settings.workers}; it must be from 1 to 64")
+    if not 1 <= settings.quarantine_days <= 3650:
+        raise Invalid(f"quarantine_days is {settings.quarantine_days}; it must be from 1 to 3650")
     return settings
+
+
+def _port_fits(host: str) -> bool:
+    port = host.rpartition(":")[2] if not host.endswith("]") and ":" in host else "443"
+    return 0 < int(port) <= 65535
+
+
+def _database(url: str) -> str:
+    """With the driver that is installed; raises Invalid for an engine that is not known here."""
+    if url.startswith(("postgresql://", "postgres://")):
+        return "postgresql+psycopg://" + url.partition("://")[2]
+    if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise Invalid(
+            f"the database {url.partition(':')[0]!r} is not known",
+            hint="Give postgresql://USER@HOST/NAME; without one, SQLite in the data directory is used.",
+        )
+    return url
 
 
 def system_clock() -> datetime:

@@ -8,6 +8,7 @@
 """
 
 import ipaddress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,31 +17,43 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from customhouse.wholefile import write_whole
+
 AUTHORITY_YEARS, SERVER_DAYS, RENEW_DAYS = 10, 397, 30
 _SKEW = timedelta(hours=1)
 
 
-def ensure(folder: Path, host: str, now: datetime) -> tuple[Path, Path, Path]:
-    """(authority certificate, server chain, server key) under `folder`, made or renewed as needed.
+@dataclass(frozen=True)
+class Certificates:
+    """Files in PEM form: what the listener shows, its key, and the authority that clients install (None: not ours)."""
+
+    authority: Path | None
+    chain: Path
+    key: Path
+
+
+def ensure(folder: Path, host: str, now: datetime) -> Certificates:
+    """The files under `folder`, made or renewed as needed.
 
     `host` is the public name or address, without port. Files with keys have mode 0600.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority, authority_key = folder / "ca.crt", folder / "ca.key"
     chain, key = folder / "server.crt", folder / "server.key"
-    if not (authority.exists() and authority_key.exists()):
+    fresh = not (authority.exists() and authority_key.exists())
+    if fresh:
         made, secret = _make_authority(host, now)
-        _write(authority_key, _private_pem(secret))
-        _write(authority, made.public_bytes(serialization.Encoding.PEM), 0o644)
-    if not (chain.exists() and key.exists()) or _ends_soon(chain, now):
+        write_whole(authority_key, _private_pem(secret))
+        write_whole(authority, made.public_bytes(serialization.Encoding.PEM), 0o644)
+    if fresh or not (chain.exists() and key.exists()) or _ends_soon(chain, now):
         issuer = x509.load_pem_x509_certificate(authority.read_bytes())
         issuer_key = serialization.load_pem_private_key(authority_key.read_bytes(), None)
         assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
         certificate, secret = _make_server(host, issuer, issuer_key, now)
-        _write(key, _private_pem(secret))
+        write_whole(key, _private_pem(secret))
         pem = serialization.Encoding.PEM
-        _write(chain, certificate.public_bytes(pem) + issuer.public_bytes(pem), 0o644)
-    return authority, chain, key
+        write_whole(chain, certificate.public_bytes(pem) + issuer.public_bytes(pem), 0o644)
+    return Certificates(authority, chain, key)
 
 
 def _ends_soon(chain: Path, now: datetime) -> bool:
@@ -72,7 +85,7 @@ def _make_authority(host: str, now: datetime) -> tuple[x509.Certificate, ec.Elli
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Customhouse local CA of {host}"[:64])])
     made = (
-        _builder(name, name, key.public_key(), now, timedelta(days=365 * AUTHORITY_YEARS))
+        _builder(name, name, key.public_key(), now, now + timedelta(days=365 * AUTHORITY_YEARS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(x509.NameConstraints(_permitted(host), None), critical=True)
@@ -86,9 +99,10 @@ def _make_server(
     host: str, issuer: x509.Certificate, issuer_key: ec.EllipticCurvePrivateKey, now: datetime
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
+    end = issuer.not_valid_after_utc  # nothing it signed is valid after that
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
     made = (
-        _builder(name, issuer.subject, key.public_key(), now, timedelta(days=SERVER_DAYS))
+        _builder(name, issuer.subject, key.public_key(), now, min(now + timedelta(days=SERVER_DAYS), end))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -103,7 +117,7 @@ def _make_server(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, now: datetime, end: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -112,7 +126,7 @@ def _builder(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SKEW)
-        .not_valid_after(now + life)
+        .not_valid_after(end)
     )
 
 
@@ -134,11 +148,3 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=mode)
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -28,7 +28,8 @@ DUMP = dump([record("X-1", fixed_in("npm", "x", "2.0.0"))])
 def client(database: Database, clock: Clock, tmp_path: Path) -> TestClient:
     service = AdvisoriesService(AdvisoriesStore(database), Audit(database), clock)
     spool = tmp_path / "spool"
-    return TestClient(Starlette(routes=routes(service, PEOPLE.__getitem__, spool=spool, largest=100_000)))
+    door = routes(service, lambda sent, _address: PEOPLE[sent], spool=spool, largest=100_000)
+    return TestClient(Starlette(routes=door))
 
 
 def test_an_upload_is_imported_and_shows_in_the_status(client: TestClient, tmp_path: Path) -> None:

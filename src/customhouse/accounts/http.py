@@ -29,6 +29,7 @@ from customhouse.problem import (
     Handler,
     Page,
     Statuses,
+    address_of,
     decode,
     read_body,
     read_json,
@@ -129,7 +130,7 @@ class _TokenDoor:
         self._threads = CapacityLimiter(_LOGINS_AT_ONCE)
 
     async def get(self, request: Request) -> Response:
-        authorization, address = request.headers.get("authorization"), _address(request)
+        authorization, address = request.headers.get("authorization"), address_of(request)
         query = request.query_params
         offline = query.get("offline_token", "").lower() in ("true", "1")
 
@@ -145,7 +146,7 @@ class _TokenDoor:
         return await to_thread.run_sync(issue, limiter=self._threads)
 
     async def post(self, request: Request) -> Response:
-        address = _address(request)
+        address = address_of(request)
         form = _form(await read_body(request))
 
         def issue() -> Response:
@@ -171,7 +172,7 @@ class _PeopleDoor:
         self._threads = CapacityLimiter(_LOGINS_AT_ONCE)
 
     async def login(self, request: Request) -> Response:
-        authorization, address = request.headers.get("authorization"), _address(request)
+        authorization, address = request.headers.get("authorization"), address_of(request)
         session = await self._run(lambda: self._service.login(authorization, address))
         user = session.user
         return reply({"token": session.secret, "username": user.name, "role": user.role, "expires": session.expires})
@@ -227,7 +228,7 @@ class _PeopleDoor:
             if change.disabled is not None:
                 self._service.set_disabled(who, name, change.disabled)
             if change.password is not None:
-                self._service.set_password(who, name, change.password, change.current_password, _address(request))
+                self._service.set_password(who, name, change.password, change.current_password, address_of(request))
             return self._service.user(who, name)
 
         return reply(_user(await self._run(apply)))
@@ -290,7 +291,7 @@ class _PeopleDoor:
         return Response(status_code=204)
 
     def _principal(self, request: Request) -> Principal:
-        return self._service.principal_of(request.headers.get("authorization"), _address(request))
+        return self._service.principal_of(request.headers.get("authorization"), address_of(request))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await to_thread.run_sync(work, limiter=self._threads)
@@ -352,10 +353,6 @@ def _one(form: dict[str, list[str]], name: str) -> str:
     if len(values) > 1:
         raise Invalid(f"{name} is given twice")
     return values[0]
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _lifetime(seconds: int) -> timedelta:

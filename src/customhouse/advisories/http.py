@@ -6,7 +6,6 @@ The body is streamed to a temporary file under a limit of 2 GiB and read from th
 import asyncio
 import errno
 import tempfile
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,15 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from customhouse.accounts.people import Principal
 from customhouse.advisories.service import AdvisoriesService
-from customhouse.errors import Invalid, StorageFull, TooLarge, Unauthenticated
-from customhouse.problem import reply, routes_of_api
+from customhouse.errors import Invalid, StorageFull, TooLarge
+from customhouse.problem import PrincipalOf, reply, routes_of_api, signed_in
 
 LARGEST_UPLOAD = 2 << 30
 _PIECE = 1 << 20
-
-PrincipalOf = Callable[[str | None], Principal]
 
 
 def routes(
@@ -35,14 +31,8 @@ def routes(
 ) -> list[Route]:
     """The room's routes. `spool` is the folder for uploads in progress (the system's, if not given)."""
 
-    async def signed_in(request: Request) -> Principal:
-        principal = await run_in_threadpool(principal_of, request.headers.get("authorization"))
-        if principal.anonymous:
-            raise Unauthenticated("sign in to see or import advisories", hint="Run `customhouse login` first.")
-        return principal
-
     async def import_upload(request: Request) -> Response:
-        principal = await signed_in(request)
+        principal = await signed_in(request, principal_of)
         service.authorise_import(principal)
         name = request.query_params.get("name", "")
         if not name or len(name) > 200:
@@ -56,7 +46,7 @@ def routes(
         return reply(report.as_json())
 
     async def status(request: Request) -> Response:
-        await signed_in(request)
+        await signed_in(request, principal_of)
         return reply(await run_in_threadpool(service.status))
 
     return routes_of_api(

@@ -1,17 +1,14 @@
 """The API of enrolment: GET|POST /api/v1/publishers/{name}/roots, DELETE /api/v1/publishers/{name}/roots/{key}."""
 
-from collections.abc import Callable
-
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from customhouse.accounts.people import Principal
 from customhouse.enrolment.service import EnrolmentService
 from customhouse.errors import Denied, Invalid
-from customhouse.problem import read_json, reply, routes_of_api
+from customhouse.problem import PrincipalOf, read_json, reply, routes_of_api, signed_in
 
 
 class NewRoot(msgspec.Struct):
@@ -21,11 +18,11 @@ class NewRoot(msgspec.Struct):
     repository: str | None = None
 
 
-def routes(enrolment: EnrolmentService, principal_of: Callable[[str | None], Principal]) -> list[Route]:
+def routes(enrolment: EnrolmentService, principal_of: PrincipalOf) -> list[Route]:
     """The door, answering errors as problem+json."""
 
     async def roots(request: Request) -> Response:
-        who = await run_in_threadpool(principal_of, request.headers.get("authorization"))
+        who = await signed_in(request, principal_of)
         publisher = request.path_params["name"]
         if request.method == "GET":
             if not (who.certifies or who.works_for(publisher, "pull")):
@@ -43,7 +40,7 @@ def routes(enrolment: EnrolmentService, principal_of: Callable[[str | None], Pri
         return reply({"publisher": publisher, "keys": [{"id": key.id, "subject": key.subject} for key in keys]})
 
     async def remove(request: Request) -> Response:
-        who = await run_in_threadpool(principal_of, request.headers.get("authorization"))
+        who = await signed_in(request, principal_of)
         await run_in_threadpool(enrolment.remove, who, request.path_params["name"], request.path_params["key"])
         return Response(status_code=204)
 

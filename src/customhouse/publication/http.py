@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from customhouse.accounts.people import Principal
 from customhouse.certification.submission import Submission
-from customhouse.problem import read_json, reply, routes_of_api
+from customhouse.problem import PrincipalOf, read_json, reply, routes_of_api, signed_in
 from customhouse.publication.service import PublicationService
 
 
@@ -23,14 +22,14 @@ class Withdrawal(msgspec.Struct):
 
 def routes(
     publication: PublicationService,
-    principal_of: Callable[[str | None], Principal],
+    principal_of: PrincipalOf,
     as_json: Callable[[Submission], dict[str, Any]],
     bundle: Callable[[], dict[str, Any]],
 ) -> list[Route]:
     """The door; `as_json` is the form a submission has in the API, `bundle` what consumers pin."""
 
     async def withdraw(request: Request) -> Response:
-        who = await run_in_threadpool(principal_of, request.headers.get("authorization"))
+        who = await signed_in(request, principal_of)
         body = await read_json(request, Withdrawal)
         row = await run_in_threadpool(publication.withdraw, who, request.path_params["id"], body.reason)
         return reply(await run_in_threadpool(as_json, row))

@@ -7,7 +7,6 @@ GET|POST /api/v1/waivers   DELETE /api/v1/waivers/{id}
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,10 +20,9 @@ from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import FINAL, RESTING, State, Submission
 from customhouse.errors import Invalid
 from customhouse.oci.reference import Reference
-from customhouse.problem import Page, read_json, reply, routes_of_api
+from customhouse.problem import Page, PrincipalOf, read_json, reply, routes_of_api, signed_in
 from customhouse.review.service import ReviewService
 
-PrincipalOf = Callable[[str | None], Principal]
 LONGEST_WAIT, POLL = 25.0, 0.25
 
 
@@ -79,7 +77,7 @@ class Door:
         self._certification, self._review, self._principal_of = certification, review, principal_of
 
     async def _who(self, request: Request) -> Principal:
-        return await run_in_threadpool(self._principal_of, request.headers.get("authorization"))
+        return await signed_in(request, self._principal_of)
 
     def _json(self, row: Submission, *, findings: bool = True) -> dict[str, Any]:
         approvals = self._review.approvals(row) if findings else []
