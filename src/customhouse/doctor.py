@@ -1,23 +1,27 @@
 """Reads a whole hub and names every broken invariant; changes nothing, and may run beside a working hub.
 
-P1 official tag <=> signed targets <=> certification record · P3, T1 every
-GUN verifies as a fresh client sees it · P6 one publication per certification · S1 every submission that is not final
-has a workflow or waits for a person · R1, R4 (and so P2) rows, links and bytes agree ·
-A1 the audit chain proves itself.
+P1 official tag <=> signed targets <=> certification record · P3, T1 every GUN verifies as a fresh client sees it ·
+P6 one publication and one audit entry per certification · S1 every submission that is not final has a workflow or
+waits for a person · S3 what is examined, in review or to be published is pinned · R1, R4 (and so P2) rows, links and
+bytes agree · A1 the audit chain proves itself.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
 from customhouse.accounts.access import Kind, kind_of
-from customhouse.certification.submission import ACTIVE, State
-from customhouse.errors import CustomhouseError
+from customhouse.certification.submission import PINNED, State, Submission
+from customhouse.errors import CustomhouseError, NotFound
 from customhouse.hub import Hub
 from customhouse.oci.digest import Digest
 from customhouse.trust.names import RELEASES, Gun
-from customhouse.trust.verify import TrustedRepository, verify_repository
+from customhouse.trust.verify import RoleExpired, TrustedRepository, verify_repository
+
+START_WITHIN = timedelta(seconds=10)  # a submission may wait so long for its workflow to begin
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,15 @@ class Break:
     what: str
 
     def as_json(self) -> dict[str, str]:
-        """Names and values."""
-        return asdict(self)
+        """Names and values, as plain text: a subject may be a digest or a GUN, which are kinds of text."""
+        return {name: str(value) for name, value in asdict(self).items()}
 
 
 def examine(hub: Hub, *, rehash: bool = False, running: bool = False) -> list[Break]:
     """Every break; empty for a sound hub. `rehash` also re-reads every byte. `running`: workflows are live."""
     found = [Break(item.invariant, item.subject, item.message) for item in hub.registry.breaches(rehash)]
     found += _official(hub)
-    found += _guns(hub)
+    found += _guns(hub, running)
     found += _submissions(hub, running)
     found += _audit(hub)
     return found
@@ -59,6 +63,7 @@ def _official(hub: Hub) -> Iterator[Break]:
             standing = {tag: Digest(item["digest"]) for (name, tag), item in by_tag.items() if name == repository}
             yield from _same(repository, "tags", tags[repository], "certification records", standing)
             yield from _signed(hub, tx, repository, tags[repository])
+        yield from _published_once(hub, tx)
         for item in records:
             row = hub.certification.current(tx, item["submission"])
             if row.state is not State.PUBLISHED or row.digest != item["digest"]:
@@ -74,50 +79,89 @@ def _same(
             yield Break("P1", f"{repository}:{tag}", said)
 
 
+def _published_once(hub: Hub, tx: Connection) -> Iterator[Break]:
+    told: Counter[str] = Counter()
+    after = 0
+    while batch := list(hub.audit.entries(tx, after=after)):
+        after = batch[-1].seq
+        told.update(str(entry.detail.get("submission")) for entry in batch if entry.action == "publication.publish")
+    recorded = {str(item["submission"]) for item in hub.certification.records(tx)}
+    for submission in sorted(recorded | set(told)):
+        if (told[submission], submission in recorded) != (1, True):
+            records = "a" if submission in recorded else "no"
+            yield Break("P6", submission, f"has {records} certification record and {told[submission]} audit entries")
+
+
 def _signed(hub: Hub, tx: Connection, repository: str, tags: dict[str, Digest]) -> Iterator[Break]:
     gun = Gun(f"{hub.settings.host}/{repository}")
     try:
         trusted = _verified(hub, tx, gun)
-    except CustomhouseError as error:
-        yield Break("T1", gun, error.message)
+    except CustomhouseError:
+        if tags or hub.trust.root_versions(gun, tx):  # which rule it breaks is named once, by `_guns`
+            yield Break("P1", gun, "its tags are not signed in a way that clients accept")
         return
     signed = {name: tag.digest for name, tag in trusted.tags.items()}
     yield from _same(repository, "tags", tags, "signed targets", signed)
+    for name, tag in trusted.tags.items():
+        if tags.get(name) == tag.digest and (size := _size(hub, repository, tag.digest)) != tag.length:
+            yield Break("P1", f"{repository}:{name}", f"the manifest has {size} bytes, and {tag.length} are signed")
     signer = f"targets/{hub.settings.hub_name}"
-    listed = {str(role): set(body.body.targets) for role, body in trusted.targets.items()}
-    if listed.get(str(RELEASES), set()) != listed.get(signer, set()):
+    listed = {str(role): body.body.targets for role, body in trusted.targets.items()}
+    if listed.get(str(RELEASES), {}) != listed.get(signer, {}):
         yield Break("P1", gun, f"{RELEASES} and {signer} list different tags")
     for role in trusted.targets:
         if role not in ("targets", RELEASES, signer):
             yield Break("P1", gun, f"{role} is signed by somebody else than the hub")
 
 
-def _guns(hub: Hub) -> Iterator[Break]:
+def _size(hub: Hub, repository: str, digest: Digest) -> int | None:
+    try:
+        return hub.registry.manifest(repository, digest).size
+    except NotFound:
+        return None
+
+
+def _guns(hub: Hub, running: bool) -> Iterator[Break]:
     """T1, P3: as a fresh client would see it, at all times."""
     with hub.database.read() as tx:
         for gun in hub.trust.guns(tx):
             try:
-                _verified(hub, tx, gun)
+                trusted = _verified(hub, tx, gun)
             except CustomhouseError as error:
                 yield Break("T1", gun, error.message)
+                continue
+            ends = min(each.expires for each in (trusted.timestamp, trusted.snapshot, *trusted.targets.values()))
+            if running and kind_of(gun.repository) is Kind.OFFICIAL and ends <= hub.clock():
+                yield Break("T1", gun, f"something of it expired on {ends:%Y-%m-%d %H:%M} UTC and was not signed anew")
 
 
 def _verified(hub: Hub, tx: Connection, gun: Gun) -> TrustedRepository:
-    return verify_repository(
-        hub.trust.repository_files(gun, tx),
-        hub.trust.root_versions(gun, tx),
-        gun=gun,
-        enrolled=None,
-        seen={},
-        now=hub.clock(),
-    )
+    """By the client's rules, at the last moment at which nothing had expired: time passes over a hub that is stopped,
+    and over a publisher who does not sign, and breaks nothing."""
+    files, chain, moment = hub.trust.repository_files(gun, tx), hub.trust.root_versions(gun, tx), hub.clock()
+    while True:
+        try:
+            return verify_repository(files, chain, gun=gun, enrolled=None, seen={}, now=moment)
+        except RoleExpired as error:
+            moment = error.expires - timedelta(seconds=1)
 
 
 def _submissions(hub: Hub, running: bool) -> Iterator[Break]:
-    for row in hub.certification.active():
-        idle = running and hub.workflows.state(row.workflow) != "live"
-        if idle and hub.certification.get(row.id).state in ACTIVE:
+    for row in hub.certification.active() if running else ():
+        young = hub.clock() - row.updated < START_WITHIN
+        if not young and hub.workflows.state(row.workflow) != "live" and _still(hub, row):
             yield Break("S1", row.id, f"is {row.state.value} and has no live workflow")
+    with hub.database.read() as tx:
+        pinned = hub.certification.in_states(tx, *PINNED)
+    for row in pinned:
+        if _size(hub, row.quarantine, row.digest) is None and _still(hub, row):
+            yield Break("S3", row.id, f"is {row.state.value} and its content is not in {row.quarantine}")
+
+
+def _still(hub: Hub, row: Submission) -> bool:
+    """Is it where it was, or did it move on while we looked?"""
+    now = hub.certification.get(row.id)
+    return (now.state, now.round) == (row.state, row.round)
 
 
 def _audit(hub: Hub) -> Iterator[Break]:
