@@ -184,8 +184,8 @@ class World:
     def pattern(self, shown: str) -> re.Pattern[str]:
         """What a shown line may really look like."""
         parts = re.split(r"(…|\bID\b)", " ".join(self.here(shown).split()))
-        named = f"(?P<ID>{self.captured.get('ID', '[0-9a-f]{12,}')})"
-        return re.compile("".join({"…": ".*", "ID": named}.get(part) or re.escape(part) for part in parts))
+        known = {"…": ".*", "ID": "(?P<ID>[0-9a-f]{12,})"}
+        return re.compile("".join(known.get(part) or re.escape(part) for part in parts))
 
     def environment(self, person: str) -> dict[str, str]:
         return {
@@ -202,7 +202,7 @@ class World:
         """Type one line; what is exported stays, as in a terminal."""
         kept = self.home(person) / ".exported"
         kept.touch()
-        script = f'source "{kept}"\ntrap \'export -p | grep -v " OLDPWD\\| SHLVL\\| PWD" > "{kept}"\' EXIT\n{text}\n'
+        script = f'set -a\nsource "{kept}"\ntrap \'export -p | grep -v " OLDPWD\\| SHLVL\\| PWD" > "{kept}"\' EXIT\n{text}\n'
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", script], cwd=self.desk, env=self.environment(person), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from customhouse.certification.policy import Policy
 from customhouse.testing import images
 from tests.docs.stages import Stage
 from tests.peers.dockerd import Dockerd, dockerd
@@ -38,3 +39,39 @@ def test_the_guide_for_publishers(stage: Stage) -> None:
     stage.several_platforms("web.tar")
     stage.archive(images.minimal_server_image(Healthcheck=None), "no-health.tar")
     stage.play(ROOT / "docs" / "publishers.md")
+
+
+@needs_docker
+def test_the_guide_for_consumers(stage: Stage) -> None:
+    stage.open()
+    stage.user("alice", "publisher", signed_in=True)
+    stage.user("casey", "certifier", signed_in=True)
+    stage.publisher("acme", "alice")
+    stage.enrol("acme", "alice")
+    stage.push("alice", stage.archive(images.minimal_server_image(), "web.tar"), "staging/acme/web:1.0.0", "published")
+    stage.ca()
+    stage.bundle("hub-bundle.json")
+    stage.play(ROOT / "docs" / "consumers.md")
+
+
+@needs_docker
+def test_the_guide_for_certifiers(stage: Stage, tmp_path: Path) -> None:
+    shipped = Policy.default().text
+    strict = tmp_path / "two.toml"
+    strict.write_text(shipped.replace("approvals = 1", "approvals = 2"))
+    assert strict.read_text() != shipped
+    stage.open("--policy", str(strict))
+    for name, publisher in (("alice", "acme"), ("nora", "newco")):
+        stage.user(name, "publisher", signed_in=True)
+        stage.publisher(publisher, name)
+    stage.user("dora", "certifier")
+    stage.user("emil", "certifier", signed_in=True)
+    stage.ca()
+    good = stage.archive(images.minimal_server_image(), "good.tar")
+    stage.push("nora", good, "staging/newco/web:1.0.0", "awaiting_enrolment")
+    stage.does("alice", "customhouse", "image", "root-cert", "--out", "acme-root.pem")
+    silent = stage.archive(images.minimal_server_image(Healthcheck=None), "silent.tar")
+    stage.enrol("acme", "alice")
+    for reference in ("web:1.0.0", "web:1.1.0", "job:1.0.0"):
+        stage.push("alice", silent, f"staging/acme/{reference}", "awaiting_review")
+    stage.play(ROOT / "docs" / "certifiers.md")
