@@ -10,11 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from customhouse.db import Database
 from tests.peers import postgresql
+
+if TYPE_CHECKING:
+    from tests.rooms import Rooms
 
 PACKAGES = {
     "postgresql": "postgresql", "dockerd": "docker.io", "docker": "docker.io", "notary": "notary",
@@ -113,3 +117,11 @@ def now() -> datetime:
 @pytest.fixture
 def clock(now: datetime) -> Clock:
     return Clock(now)
+
+
+@pytest.fixture
+def rooms(database: Database, tmp_path: Path, clock: Clock) -> "Rooms":
+    """Every room put together on each database, without engine and workflows."""
+    from tests.rooms import Rooms
+
+    return Rooms(database, tmp_path / "data", clock)
