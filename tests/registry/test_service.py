@@ -14,7 +14,14 @@ from customhouse.db import Database
 from customhouse.errors import Conflict, Invalid, Unavailable
 from customhouse.oci import manifest as m
 from customhouse.oci.digest import Digest
-from customhouse.registry.content import ContentInUse, ContentMissing, InvalidName, InvalidTag, ManifestUnknown
+from customhouse.registry.content import (
+    BlobUnknown,
+    ContentInUse,
+    ContentMissing,
+    InvalidName,
+    InvalidTag,
+    ManifestUnknown,
+)
 from customhouse.registry.service import RegistryService
 from tests.conftest import Clock
 from tests.registry.conftest import CONFIG, image, index
@@ -204,6 +211,26 @@ def test_altered_bytes_are_found_when_everything_is_hashed_again(service: Regist
     blobs.delete(layer)
     (found,) = service.breaches()
     assert (found.invariant, found.subject) == ("R1", layer)
+
+
+def test_altered_bytes_are_thrown_away_and_a_push_brings_them_again(
+    service: RegistryService, blobs: FileBlobs, database: Database
+) -> None:
+    manifest, layer = put_image(service, SOURCE), Digest.of(LAYER)
+    assert service.discard_altered(manifest) == []
+    blobs.path(layer).write_bytes(b"A LAYER")
+    assert service.discard_altered(manifest) == [layer]
+    assert service.discard_altered(manifest) == []
+    with pytest.raises(BlobUnknown):
+        service.blob(SOURCE, layer)
+    assert service.mount("staging/alice/other", layer, SOURCE) is None
+    with database.read() as tx:
+        assert [(entry.actor, entry.action) for entry in service._audit.entries(tx, limit=10)][-1:] == [
+            ("hub", "blob.discard")
+        ]
+    put_blob(service, SOURCE, LAYER)
+    assert service.blob(SOURCE, layer).size == len(LAYER)
+    assert list(service.breaches(rehash=True)) == []
 
 
 PUSH = """

@@ -80,11 +80,11 @@ class Steps:
     def examine(self, submission: str) -> str:
         """One pass over every layer of every platform, feeding all the checks."""
         try:
-            return self._examine(submission, CONTENT, lambda row: self._examiner.content(self._material(row)))
+            return self._examine(submission, CONTENT, self._content)
         except (NotAnImage, InvalidManifest, InvalidConfig) as error:  # the publisher's doing, not the hub's failure
-            return self._end(
-                self._submissions.get(submission), State.REJECTED, f"this cannot be examined: {error.message}"
-            )
+            row = self._submissions.get(submission)
+            self._discard_altered(row)
+            return self._end(row, State.REJECTED, f"this cannot be examined: {error.message}")
 
     def run(self, submission: str) -> str:
         """Start it in the sandbox and prove its health-check, unless its content must not be started."""
@@ -219,6 +219,20 @@ class Steps:
             self._store.add_event(tx, row.id, part, _summary(part, findings), now)
             faults.point(f"{part}.commit")
         return State.EXAMINING.value
+
+    def _content(self, row: Submission) -> tuple[list[Finding], dict[str, JSON]]:
+        findings, inputs = self._examiner.content(self._material(row))
+        if any(item.check == "MAN-DIGEST" and item.outcome is Outcome.FAIL for item in findings):
+            self._discard_altered(row)
+        return findings, inputs
+
+    def _discard_altered(self, row: Submission) -> None:
+        """If it was the store that altered the bytes, to push again must bring them again."""
+        gone = self._registry.discard_altered(row.digest)
+        if gone:
+            said = f"altered bytes were thrown away ({', '.join(gone)}): the next push brings them again"
+            with self._store.write() as tx:
+                self._store.add_event(tx, row.id, "content", said, self._clock())
 
     def _material(self, row: Submission) -> Material:
         stored = self._registry.manifest(row.quarantine, row.digest)

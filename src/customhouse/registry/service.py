@@ -35,6 +35,7 @@ from customhouse.registry.content import (
     check_held,
     needs_of,
 )
+from customhouse.registry.integrity import Integrity
 from customhouse.registry.store import Content, Found, Referrer, RegistryStore
 from customhouse.registry.sweep import Breach, Grace, Swept
 from customhouse.registry.uploads import Uploads
@@ -54,6 +55,7 @@ class RegistryService:
         self._audit = audit
         self._clock = clock
         self._raw = RawCache(REMEMBERED_BYTES)
+        self._integrity = Integrity(store, blobs, audit)
 
     # Reading
 
@@ -75,7 +77,8 @@ class RegistryService:
     def blob(self, repository: str, digest: Digest) -> StoredBlob:
         """Raises BlobUnknown unless this repository holds it."""
         size = self.store.look_blob(repository, digest)
-        if size is None:
+        # Bytes may have been thrown away as altered: whoever asks is told, and so pushes them again.
+        if size is None or self.blobs.stat(digest) is None:
             raise BlobUnknown(repository, digest)
         return StoredBlob(digest, size)
 
@@ -176,7 +179,7 @@ class RegistryService:
             if not self.store.linked(tx, source, [digest]):
                 return None
             size = self.store.hold_blob(tx, digest)
-            if size is None:
+            if size is None or self.blobs.stat(digest) is None:
                 return None
             self.store.link_blobs(tx, repository, [digest], self._clock())
             faults.point("registry.mount.linked")
@@ -312,34 +315,12 @@ class RegistryService:
 
     def breaches(self, rehash: bool = False) -> Iterator[Breach]:
         """Every place where R1 or R4 does not hold; with `rehash`, also bytes that are not those of their digest."""
-        leftovers = self.store.leftovers
-        with self.store.read() as tx:
-            blobs = list(leftovers.blobs(tx))
-            for repository, parent, child in leftovers.broken_needs(tx):
-                yield Breach("R4", f"{repository}@{parent}", f"needs {child}, which the repository does not hold")
-            for repository, tag, digest in leftovers.dangling_tags(tx):
-                yield Breach("R4", f"{repository}:{tag}", f"points at {digest}, which the repository does not hold")
-            for digest, raw in leftovers.contents(tx) if rehash else ():
-                if Digest.of(raw, digest.algorithm) != digest:
-                    yield Breach("R1", digest, "the manifest's bytes were altered in the database")
-        for digest, size in blobs:
-            found = self.blobs.stat(digest)
-            if found != size:
-                with self.store.read() as tx:
-                    if leftovers.has_blob(tx, digest):  # else it was swept while we looked
-                        yield Breach("R1", digest, f"has a row and {found or 'no'} of {size} bytes")
-            elif rehash and not self._intact(digest):
-                yield Breach("R1", digest, "the blob's bytes were altered in the store")
+        return self._integrity.breaches(rehash)
 
-    def _intact(self, digest: Digest) -> bool:
-        hasher = digest.hasher()
-        try:
-            with self.blobs.open(digest) as stream:
-                while chunk := stream.read(1024 * 1024):
-                    hasher.update(chunk)
-        except BlobMissing:
-            return True  # swept while we looked; `stat` has judged the rest
-        return hasher.hexdigest() == digest.hex
+    def discard_altered(self, manifest: Digest) -> list[Digest]:
+        """Throw away the bytes of what this manifest needs where they are not those of their digest any more, so
+        that the next push brings them anew; returns their digests. The rows stay."""
+        return self._integrity.discard_altered(manifest, self._clock())
 
     def _drop_bytes(self, digest: Digest) -> bool:
         with self.store.write() as tx:
