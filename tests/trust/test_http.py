@@ -205,7 +205,7 @@ def test_a_refusal_is_short_enough_to_be_read_whole(wire: Wire, sim: TrustSimula
     assert (answer.status, answer.code) == (400, "INVALID_UPDATE")
     assert answer.detail[1].endswith("...")
     wire.listener.refusal = Invalid("web is full", hint="Delete a tag.")
-    assert wire.publish(sim.upload()).detail == ("ErrValidation", "web is full Delete a tag.")
+    assert wire.publish(sim.upload()).detail == ("ErrValidation", "web is full. Delete a tag.")
     wire.listener.refusal = StorageFull("the database has no room left")
     assert wire.publish(sim.upload()).status == 507
     wire.listener.refusal = ZeroDivisionError("a secret")

@@ -328,7 +328,7 @@ def _refusal(error: CustomhouseError) -> Response:
 
 def _detail(error: CustomhouseError) -> dict[str, object]:
     """The one form that clients print, short enough that they read it whole."""
-    text = " ".join(part for part in (error.message, error.hint) if part)
+    text = ". ".join(part for part in (error.message, error.hint) if part)
     text = re.sub(r"[^ -~]", "?", text).replace('"', "'").replace("\\", "/")  # no escapes: the length is the length
     if len(text) > MAXIMUM_MESSAGE:
         text = text[: MAXIMUM_MESSAGE - 3] + "..."
