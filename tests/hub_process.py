@@ -40,6 +40,7 @@ class HubProcess:
     port: int = field(default_factory=free_port)
     settings: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    program: tuple[str, ...] = (str(Path(sys.executable).with_name("customhouse")),)
     process: subprocess.Popen[str] | None = None
     sessions: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -65,7 +66,7 @@ class HubProcess:
         """Start and wait for the `ready` line; with `fault`, the process dies at that point."""
         self.data.mkdir(parents=True, exist_ok=True)
         command = [
-            str(Path(sys.executable).with_name("customhouse")), "serve", "--data", str(self.data),
+            *self.program, "serve", "--data", str(self.data),
             "--listen", f"127.0.0.1:{self.port}", "--url", self.url, *self.arguments,
         ]
         environment = self.environment(**({"fault": fault} if fault else {}))

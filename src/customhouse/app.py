@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 import uvicorn
@@ -34,7 +35,7 @@ from customhouse.publication import http as publication_http
 from customhouse.registry import http as registry_http
 from customhouse.registry.transfer import ZeroCopy
 from customhouse.review import http as review_http
-from customhouse.settings import Settings
+from customhouse.settings import Settings, system_clock
 from customhouse.trust import http as trust_http
 
 REQUEST_SECONDS, STEP_SECONDS = 5, 3
@@ -160,12 +161,12 @@ def _administration(hub: Hub) -> list[Route]:
     )
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> int:
     """Run a hub until SIGTERM or SIGINT; returns the exit code. Prints one `ready` line on standard output."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for quiet in ("alembic", "dbos"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
-    hub = Hub(settings)
+    hub = Hub(settings, clock)
     host, port = settings.listen_address
     hub.start()
     config = uvicorn.Config(

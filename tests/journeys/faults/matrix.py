@@ -56,7 +56,8 @@ class Matrix:
         found: list[Kill] = []
         for name in self.names(point):
             passing = [
-                (scenario, min(passed[name], scenario.most)) for scenario, passed in self.passages.items() if name in passed
+                (scenario, min(passed[name], scenario.most))
+                for scenario, passed in self.passages.items() if name in passed
             ]
             if thorough:
                 found += [Kill(scenario, name, number + 1) for scenario, count in passing for number in range(count)]

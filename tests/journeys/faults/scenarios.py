@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from customhouse.oci.digest import Digest
@@ -367,8 +368,8 @@ class Upkeep(Scenario):
 
     def program(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "tests.journeys.faults.upkeep", self.verb, str(self.hub.data), self.hub.url],
-            capture_output=True, text=True, timeout=60, env=self.hub.environment(), cwd=sys.path[0] or None,
+            [sys.executable, str(Path(__file__).with_name("upkeep.py")), self.verb, str(self.hub.data), self.hub.url],
+            capture_output=True, text=True, timeout=60, env=self.hub.environment(),
         )
 
     def act(self) -> None:

@@ -1,4 +1,4 @@
-"""A hub with its people, under orders: it dies or stands still at a named point, and is started again on what is left."""
+"""A hub with its people, under orders: it dies or stands still at a named point, and is started again on its data."""
 
 import os
 import shutil
@@ -29,11 +29,14 @@ DEATH_SECONDS = 30
 class Site:
     """One hub for many kills: what an earlier one left behind is part of the test of the next."""
 
-    def __init__(self, database: str = "", **settings: str) -> None:
+    def __init__(self, database: str = "", *, policy: str = "", **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ch-faults-"))
         self.orders = self.folder / "orders"
         extra = {"database": database} if database else {}
         self.hub = HubProcess(self.folder / "data", settings={"fault": f"@{self.orders}", **extra, **settings})
+        if policy:
+            (self.folder / "policy.toml").write_text(policy)
+            self.hub.arguments = ("--policy", str(self.folder / "policy.toml"))
         self.publisher = Publisher(self.hub, self.folder / "keys")
         self.kills: dict[str, int] = {}
         self._names, self._nonces = count(1), count(1)
