@@ -28,7 +28,7 @@ def submission(state: State = State.RECEIVED, round: int = 1) -> Submission:
 
 
 def test_every_state_is_active_resting_or_final_and_only_one_of_them() -> None:
-    assert ACTIVE | RESTING | FINAL == set(State)
+    assert set(State) == ACTIVE | RESTING | FINAL
     assert not (ACTIVE & RESTING or ACTIVE & FINAL or RESTING & FINAL)
     assert set(MOVES) == set(State)
 
