@@ -46,13 +46,19 @@ def test_wrong_names_and_wrong_passwords_are_one_answer(people: AccountsService)
         ("paula", ""),
         ("paula", "\x00"),
         ("paula", "x" * 100_000),
-        ("paula", "ch_" + "a" * 43),
         ("acme", PASSWORD),
     ):
         with pytest.raises(WrongCredentials) as caught:
             people.authenticate(name, password)
         told.add(str(caught.value))
     assert len(told) == 1
+
+
+def test_a_secret_that_opens_nothing_says_so_whatever_the_name(people: AccountsService) -> None:
+    for name in ("paula", "nobody", ""):
+        with pytest.raises(WrongCredentials, match="unknown, over or revoked") as caught:
+            people.authenticate(name, "ch_" + "a" * 43)
+        assert "docker login" in caught.value.hint
 
 
 def test_a_principal_has_the_rights_of_this_moment(people: AccountsService) -> None:

@@ -143,7 +143,8 @@ def test_a_disabled_account_is_told_so(client: TestClient, people: AccountsServi
     people.set_disabled(people.authenticate("admin", PASSWORD), "paula", True)
     answer = client.get("/token", auth=("paula", PASSWORD))
     assert answer.status_code == 403
-    assert answer.json() == {"errors": [{"code": "DENIED", "message": "the account paula is disabled"}]}
+    (error,) = answer.json()["errors"]
+    assert error == {"code": "DENIED", "message": "the account paula is disabled. Ask an administrator of this hub."}
 
 
 def test_too_many_failures_tell_how_long_to_wait(client: TestClient) -> None:

@@ -33,8 +33,22 @@ _LOGIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,129}")
 class WrongCredentials(Unauthenticated):
     """The name, the password or the secret is wrong; which of them is not said."""
 
+    def __init__(
+        self,
+        message: str = "wrong user name or password",
+        hint: str = "Check both; a token's user name is <publisher>-<name>.",
+    ) -> None:
+        super().__init__(message, hint=hint)
+
+
+class SecretOver(WrongCredentials):
+    """A secret of ours that opens nothing: its session ended, its token was revoked, or it was never given out."""
+
     def __init__(self) -> None:
-        super().__init__("wrong user name or password", hint="Check both; a token's user name is <publisher>-<name>.")
+        super().__init__(
+            "this login or access token is unknown, over or revoked",
+            "Log in again with `customhouse login` or `docker login`; an owner makes a new access token.",
+        )
 
 
 class NotSignedIn(Unauthenticated):
@@ -203,7 +217,7 @@ class Authentication:
             return self._principal_of_login(tx, token.username)
         session = self.store.session(tx, digest, "login", self.clock())
         if session is None:
-            raise WrongCredentials
+            raise SecretOver
         return self._principal_of_login(tx, session.login)
 
     def _principal_of_login(self, tx: Connection, login: str) -> Principal:

@@ -24,7 +24,7 @@ from customhouse.accounts.people import AccessToken, Principal, Publisher, User
 from customhouse.accounts.service import AccountsService
 from customhouse.accounts.throttle import Throttled
 from customhouse.accounts.tokens import Issued, parse_scopes
-from customhouse.errors import CustomhouseError, Invalid, Unauthenticated
+from customhouse.errors import CustomhouseError, Invalid
 from customhouse.problem import (
     Handler,
     Page,
@@ -310,9 +310,7 @@ def _docker_handlers() -> dict[Any, Handler]:
         assert isinstance(error, CustomhouseError)
         status = status_of(error, STATUSES)
         # Docker prints the message only; what to do next belongs to it.
-        message = (
-            f"{error.message}. {error.hint}" if error.hint and isinstance(error, Unauthenticated) else error.message
-        )
+        message = f"{error.message}. {error.hint}" if error.hint else error.message
         return answer(status, message, refusal_headers(error, status))
 
     async def routing(request: Request, error: Exception) -> Response:

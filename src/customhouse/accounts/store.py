@@ -7,7 +7,6 @@
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -28,7 +27,7 @@ from sqlalchemy import (
 )
 
 from customhouse.accounts.people import AccessToken, Publisher, Role, User
-from customhouse.db import Database, UtcDateTime, metadata
+from customhouse.db import Store, UtcDateTime, metadata
 
 account_login = Table(
     "account_login",
@@ -91,19 +90,8 @@ class Session:
     expires: datetime
 
 
-class AccountsStore:
+class AccountsStore(Store):
     """The tables above; every method works inside the caller's transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """A reading transaction."""
-        return self._database.read()
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """A writing transaction."""
-        return self._database.write()
 
     def lock(self, tx: Connection) -> None:
         """Serialise changes of people: they are rare, and "the last administrator" is about all of them."""
