@@ -24,7 +24,7 @@ _SEVERITIES = ("block", "high", "medium", "low", "info")
 _NEXT = {
     "awaiting_enrolment": "A certifier confirms: customhouse publisher enrol {publisher} --from-staging {repository}",
     "awaiting_review": "A certifier decides: customhouse submission approve {id}",
-    "rejected": "Correct what the findings name and push again.",
+    "rejected": "Correct what is named above, then push and sign again.",
     "failed": "When the cause is gone: customhouse submission retry {id}",
 }
 
@@ -72,7 +72,7 @@ def show(out: Output, connections: Connections, name: str) -> None:
 def wait(out: Output, connections: Connections, name: str, timeout: int) -> int:
     """Follow a submission until it is final or needs a person."""
     deadline = time.monotonic() + timeout
-    hub, row = _find_in_time(connections, name, deadline)
+    hub, row = _find_in_time(out, connections, name, deadline)
     seen = 0
     while True:
         left = deadline - time.monotonic()
@@ -145,14 +145,18 @@ def _find(connections: Connections, name: str) -> tuple[HubApi, JSON]:
     return hub, hub.get(f"/submissions/{name}")
 
 
-def _find_in_time(connections: Connections, name: str, deadline: float) -> tuple[HubApi, JSON]:
+def _find_in_time(out: Output, connections: Connections, name: str, deadline: float) -> tuple[HubApi, JSON]:
     """The push may be on its way: a reference that is not there yet is asked for again."""
+    told = False
     while True:
         try:
             return _find(connections, name)
-        except NotFound:
+        except NotFound as error:
             if "/" not in name or time.monotonic() + 1 > deadline:
                 raise
+            if not told:
+                out.note(f"{error.message} yet; waiting. {error.hint}")
+                told = True
             time.sleep(1)
 
 

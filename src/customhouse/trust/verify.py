@@ -243,7 +243,11 @@ def verify_root_chain(
     newest = roots[-1]
     for earlier, later in zip(roots, roots[1:], strict=False):
         if earlier.version == later.version:
-            raise TrustError(ROOT, f"there are two different roots of version {later.version}")
+            raise TrustError(
+                ROOT, f"there are two different roots of version {later.version}: the repository was begun anew",
+                hint="Go on with the keys and metadata it had before, or publish under another repository name; if "
+                "nobody began it anew on purpose, tell your administrator.",
+            )
     start = 0 if enrolled is None else _anchor(roots, frozenset(enrolled))
     require_signatures(roots[start], roots[start].body.keys, roots[start].body.roles[ROOT])
     for trusted, new in zip(roots[start:], roots[start + 1 :], strict=False):
