@@ -2,8 +2,10 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,12 @@ def town(dockerd: Dockerd) -> Iterator[Town]:
 def village(dockerd: Dockerd) -> Iterator[Town]:
     """A hub with the shipped policy that runs no images: for what is decided without a run."""
     with opened(dockerd, "none") as place:
+        brief = place.publisher("brief")
+        # The shortest life there is; a test at the end sees it over.
+        words = ("token", "create", "reader", "--publisher", "brief", "--scope", "pull", "--expires", "1m")
+        token = brief.customhouse_does(*words)
+        place.brief = replace(brief, name=token["username"], password=token["secret"], home=place.homes / "brief")
+        place.brief_ends = time.monotonic() + 61
         yield place
 
 

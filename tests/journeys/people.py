@@ -165,13 +165,14 @@ class Town:
     def __init__(self, hub: HubProcess, engine: Dockerd, homes: Path) -> None:
         self.hub, self.engine, self.homes = hub, engine, homes
         self.admin = Person("admin", hub, homes / "admin", engine.url)
+        self.brief, self.brief_ends = self.admin, 0.0  # a machine whose token soon ends, and when (monotonic)
 
     def opened(self) -> "Town":
         self.admin.sign_in()
         return self
 
     def anonymous(self, name: str = "nobody") -> Person:
-        return Person(name, self.hub, self.homes / name, self.engine.url)
+        return Person(name, self.hub, self.homes / name, self.engine.url, password="")
 
     def person(self, name: str, role: str, publisher: str = "") -> Person:
         """A new user, signed in."""

@@ -28,7 +28,7 @@ def test_root_is_refused_and_a_waiver_with_a_retry_lets_it_through(village: Town
     digest = rita.push(staging)
     row = rita.outcome(staging, "rejected")
     assert "CFG-USER" in row["reason"]
-    rita.wait(staging).told("CFG-USER", "Add a user and set it by number: USER 10001.", "push again")
+    rita.wait(staging).told("CFG-USER", "Add a user and set it by number: USER 10001.", "push and sign again")
     rita.docker("pull", official).refused("not found")
 
     waiver = (
@@ -89,7 +89,7 @@ def test_a_vulnerable_package_is_refused_until_it_is_updated(village: Town, tmp_
     vera.push(staging)
     row = vera.outcome(staging, "rejected")
     assert "VUL-FIXABLE" in row["reason"]
-    vera.wait(staging).told("VUL-FIXABLE", "CVE-2026-1001", "leftpadder 1.1.9", "1.2.0", "push again")
+    vera.wait(staging).told("VUL-FIXABLE", "CVE-2026-1001", "leftpadder 1.1.9", "1.2.0", "push and sign again")
 
     vera.build(staging, context(tmp_path / "new", files=distribution("leftpadder", "1.2.0")))
     vera.push(staging)

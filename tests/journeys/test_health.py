@@ -1,6 +1,4 @@
-"""Health-checks that fail, that say yes whatever happens, and that are missing: all three pushed, then each followed."""
-
-from pathlib import Path
+"""Health-checks that fail, that say yes whatever happens, and that are missing: all pushed, then each followed."""
 
 import pytest
 
@@ -27,7 +25,7 @@ def test_a_health_check_that_fails_is_refused(helga: Person) -> None:
     staging = f"{helga.staging('failing')}:1"
     row = helga.outcome(staging, "rejected")
     assert "RUN-HEALTH" in row["reason"]
-    helga.wait(staging).told("state rejected", "RUN-HEALTH:", "Correct what the findings name and push again")
+    helga.wait(staging).told("state rejected", "RUN-HEALTH:", "then push and sign again")
     helga.docker("pull", f"{helga.official('failing')}:1").refused("not found")
 
 

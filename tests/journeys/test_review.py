@@ -45,7 +45,7 @@ def test_a_rejected_review_shows_the_publisher_the_reason(court: Town, tmp_path:
     judge.customhouse_does("submission", "reject", row["id"], "--reason", "the name is taken: call it webserver")
     ended = petra.wait(staging)
     assert ended.code == 1
-    ended.told("state rejected", "rejected in review by judge: the name is taken: call it webserver", "push again")
+    ended.told("rejected in review by judge: the name is taken: call it webserver", "push and sign again")
     judge.customhouse("submission", "approve", row["id"]).refused("is rejected")
     petra.docker("pull", f"{petra.official('web')}:1", trust=True).refused("does not have trust data")
 

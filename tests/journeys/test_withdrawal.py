@@ -55,8 +55,8 @@ def test_a_tag_that_is_published_again_is_pulled_anew_by_a_client_with_a_cache(v
         assert ursula.outcome(staging, "published")["digest"] == seen[-1]
         ursula.forget(staging)
         karla.docker_does("pull", official, trust=True).told(seen[-1])
-        shown = karla.docker_does("run", "--rm", "--network", "none", official, "/bin/cat", "/www/page.html", trust=True)
-        assert shown.out == page
+        run = ("run", "--rm", "--network", "none", official, "/bin/cat", "/www/page.html")
+        assert karla.docker_does(*run, trust=True).out == page
     assert seen[0] != seen[1]
     # The older digest stays what it was: official, by digest.
     karla.docker_does("pull", f"{ursula.official('web')}@{seen[0]}")
