@@ -46,7 +46,7 @@ def _signed_url(data: Path) -> str | None:
     from customhouse.trust.certificates import common_name
 
     certificate = data / "keys" / "root.crt"
-    if (data / "customhouse.toml").exists() or not certificate.exists():
+    if not certificate.exists():
         return None
     name = common_name(PublicKey.of_certificate(certificate.read_bytes()).certificates[0])
     return f"https://{name.removesuffix('/*')}" if name.endswith("/*") else None
