@@ -30,7 +30,7 @@ from tests.hub_process import PASSWORD, free_port
 
 PROGRAMS = Path(sys.executable).parent
 PASSPHRASE = "correct horse battery"
-SYSTEM = re.compile(r"(?<![\w./~-])/(?=(?:etc|srv|var/lib|var/backups|opt|usr/local)/)")
+SYSTEM = re.compile(r"(?<![\w./~-])/(?=(?:etc|srv|var/lib|var/backups)(?:/|\s|$))")
 START_SECONDS, STOP_SECONDS, COMMAND_SECONDS = 60, 15, 120
 
 
@@ -114,6 +114,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.desk.mkdir(parents=True)
+        for folder in ("etc", "srv", "var/lib", "var/backups"):
+            (self.system / folder).mkdir(parents=True)
 
     @property
     def desk(self) -> Path:
@@ -199,10 +201,13 @@ class World:
         }
 
     def shell(self, person: str, text: str) -> tuple[int, str]:
-        """Type one line; what is exported stays, as in a terminal."""
+        """Type one line; what is set stays, as in a terminal."""
+        removed = re.findall(r"rm -rf (\S+)", text)
+        assert all(Path(name).is_relative_to(self.root) for name in removed), f"not of this world: {removed}"
         kept = self.home(person) / ".exported"
         kept.touch()
-        script = f'set -a\nsource "{kept}"\ntrap \'export -p | grep -v " OLDPWD\\| SHLVL\\| PWD" > "{kept}"\' EXIT\n{text}\n'
+        keep = f"export -p | grep -v ' OLDPWD\\| SHLVL\\| PWD' > {kept}"
+        script = f'set -a\nsource {kept}\ntrap "{keep}" EXIT\n{text}\n'
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", script], cwd=self.desk, env=self.environment(person), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS,

@@ -1,6 +1,7 @@
 """Every command in the guides is run: by the people it is for, against a real hub, with the real docker where it says
 docker."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ import pytest
 
 from customhouse.certification.policy import Policy
 from customhouse.testing import images
+from tests.advisories.records import dump, fixed_in, kev, record
 from tests.docs.stages import Stage
+from tests.peers.certificates import loopback_certificate
 from tests.peers.dockerd import Dockerd, dockerd
 
 __all__ = ["dockerd"]
@@ -75,3 +78,21 @@ def test_the_guide_for_certifiers(stage: Stage, tmp_path: Path) -> None:
     for reference in ("web:1.0.0", "web:1.1.0", "job:1.0.0"):
         stage.push("alice", silent, f"staging/acme/{reference}", "awaiting_review")
     stage.play(ROOT / "docs" / "certifiers.md")
+
+
+def test_the_guide_for_administrators(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "none")
+    system = stage.world.system
+    made = loopback_certificate(system / "etc/customhouse/tls")
+    made.certificate.rename(made.certificate.with_name("chain.pem"))
+    made.key.rename(made.key.with_name("key.pem"))
+    osv = stage.world.desk / "osv"
+    osv.mkdir()
+    flaw = fixed_in("Debian:12", "openssl", "3.0.17-1~deb12u3")
+    (osv / "Debian.zip").write_bytes(dump([record("DEBIAN-CVE-2026-1234", flaw)]))
+    (stage.world.desk / "known_exploited_vulnerabilities.json").write_text(json.dumps(kev("CVE-2026-1234")))
+    stage.archive(images.minimal_server_image(), "web.tar")
+    try:
+        stage.play(ROOT / "docs" / "administrators.md")
+    finally:
+        stage.close()
