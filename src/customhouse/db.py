@@ -12,7 +12,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -130,6 +130,21 @@ class Database:
     def path(self) -> Path | None:
         """The file of a SQLite database."""
         return Path(str(self.engine.url.database)) if self.dialect == "sqlite" else None
+
+
+class Store:
+    """What every room's store begins with: its tables live in one database, its caller owns the transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A consistent view."""
+        return self._database.read()
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """One transaction."""
+        return self._database.write()
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -180,7 +180,7 @@ class AdvisoriesService:
     @contextmanager
     def source(self) -> Iterator[AdvisorySource]:
         """The advisories of this moment, in one read transaction."""
-        with self._store.one_moment() as tx:
+        with self._store.read() as tx:
             yield _StoredAdvisories(self._store, tx)
 
     def match(self, packages: Iterable[Package], max_age: timedelta = MAX_AGE) -> AdvisoryReport:

@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,7 +36,7 @@ from customhouse.advisories.matching import Holding, Statement
 from customhouse.advisories.osv import Advisory, Affected, Range
 from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
-from customhouse.db import Database, UtcDateTime, metadata
+from customhouse.db import Store, UtcDateTime, metadata
 
 CHUNK = 500
 KEV = "KEV"
@@ -118,21 +117,8 @@ class Change:
         )
 
 
-class AdvisoriesStore:
+class AdvisoriesStore(Store):
     """Queries and changes; every method works inside the caller's transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.read = database.read
-        self.write = database.write
-
-    @contextmanager
-    def one_moment(self) -> Iterator[Connection]:
-        """A read transaction whose queries all see the same rows, whatever is imported meanwhile."""
-        with self._database.read() as tx:
-            if self._database.dialect == "postgresql":  # the default there is a new view for each query
-                tx = tx.execution_options(isolation_level="REPEATABLE READ")
-            yield tx
 
     def put(self, tx: Connection, records: Iterable[Record], now: datetime) -> Change:
         """Store a batch of records; rule 1."""

@@ -4,7 +4,6 @@ One row of `certification` per published submission is the record that an offici
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +26,7 @@ from sqlalchemy import (
 )
 
 from customhouse.certification.submission import ACTIVE, MOVES, RESTING, State, Submission
-from customhouse.db import Database, UtcDateTime, metadata
+from customhouse.db import Store, UtcDateTime, metadata
 from customhouse.oci.digest import Digest
 
 submission_table = Table(
@@ -93,19 +92,8 @@ certification = Table(
 )
 
 
-class CertificationStore:
+class CertificationStore(Store):
     """Every method that takes `tx` works inside the caller's transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """A consistent view."""
-        return self._database.read()
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """One transaction."""
-        return self._database.write()
 
     def lock(self, tx: Connection, name: str) -> None:
         """Serialise on `name` until the transaction ends."""

@@ -1,12 +1,11 @@
 """Rows of enrolment: whose root keys we accept, and what we have ever seen of a staging GUN (invariant T4)."""
 
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, LargeBinary, String, Table, Text, delete, insert, select, update
 
-from customhouse.db import Database, UtcDateTime, metadata
+from customhouse.db import Store, UtcDateTime, metadata
 
 publisher_root = Table(
     "publisher_root",
@@ -29,19 +28,8 @@ seen_gun = Table(
 )
 
 
-class EnrolmentStore:
+class EnrolmentStore(Store):
     """Every method that takes `tx` works inside the caller's transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """A consistent view."""
-        return self._database.read()
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """One transaction."""
-        return self._database.write()
 
     def lock_roots(self, tx: Connection, publisher: str) -> None:
         """Nobody else adds a root of this publisher before the transaction ends."""

@@ -1,13 +1,12 @@
 """Rows of review: decisions of people, bound to a verdict, and waivers."""
 
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Connection, String, Table, Text, UniqueConstraint, insert, select, update
 
 from customhouse.certification.waiver import Waiver
-from customhouse.db import Database, UtcDateTime, metadata
+from customhouse.db import Store, UtcDateTime, metadata
 
 decision_table = Table(
     "decision",
@@ -38,19 +37,8 @@ waiver_table = Table(
 )
 
 
-class ReviewStore:
+class ReviewStore(Store):
     """Every method that takes `tx` works inside the caller's transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """A consistent view."""
-        return self._database.read()
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """One transaction."""
-        return self._database.write()
 
     def decide(
         self, tx: Connection, submission: str, verdict: str, reviewer: str, decision: str, reason: str, now: datetime

@@ -7,7 +7,6 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -31,7 +30,7 @@ from sqlalchemy import (
 )
 
 from customhouse.answers import Answers
-from customhouse.db import Database, UtcDateTime, metadata
+from customhouse.db import Database, Store, UtcDateTime, metadata
 
 KEPT = 64 * 1024  # larger files are read each time: memory is for what is asked often
 
@@ -129,21 +128,13 @@ _FILE = (
 )  # fmt: skip
 
 
-class TrustStore:
+class TrustStore(Store):
     """The tables of the trust room."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._answers = Answers(database.path)
         self.at_hand = self._answers.at_hand
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """A transaction that only reads."""
-        return self._database.read()
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """A transaction that writes."""
-        return self._database.write()
 
     def lock(self, tx: Connection, gun: str) -> None:
         """Hold one repository until the transaction ends."""

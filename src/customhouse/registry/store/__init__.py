@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -18,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from customhouse.answers import Answers
-from customhouse.db import Database
+from customhouse.db import Database, Store
 from customhouse.oci.digest import Digest
 from customhouse.registry.store.leftovers import Leftovers
 from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
@@ -80,21 +79,15 @@ _LINKED = (
 )
 
 
-class RegistryStore:
+class RegistryStore(Store):
     """The registry's tables. Every method works in the transaction it is given."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._answers = Answers(database.path)
         self.leftovers = Leftovers(database)
         self.local = database.dialect == "sqlite"
         self._insert = insert_sqlite if database.dialect == "sqlite" else insert_postgresql
-
-    def read(self) -> AbstractContextManager[Connection]:
-        return self._database.read()
-
-    def write(self) -> AbstractContextManager[Connection]:
-        return self._database.write()
 
     # Looks without a transaction, for the hot paths
 
