@@ -96,3 +96,17 @@ def test_the_guide_for_administrators(tmp_path: Path) -> None:
         stage.play(ROOT / "docs" / "administrators.md")
     finally:
         stage.close()
+
+
+def test_the_audit_policy(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "none").open()
+    try:
+        stage.user("alice", "publisher", signed_in=True)
+        stage.user("audra", "certifier", signed_in=True)
+        stage.publisher("acme", "alice")
+        stage.enrol("acme", "alice")
+        image = stage.archive(images.minimal_server_image(), "web.tar")
+        stage.push("alice", image, "staging/acme/web:1.0.0", "published")
+        stage.play(ROOT / "docs" / "audit-policy.md")
+    finally:
+        stage.close()
