@@ -234,7 +234,7 @@ def test_a_missing_server_snapshot_names_what_is_missing(wire: Wire, sim: TrustS
     ("method", "rest", "action"),
     [
         ("GET", "tuf/root.json", "pull"), ("GET", "tuf/1.root.json", "pull"), ("POST", "tuf/", "push"),
-        ("GET", "tuf/timestamp.key", "push"), ("POST", "tuf/snapshot.key", "*"), ("DELETE", "tuf/", "*"),
+        ("GET", "tuf/timestamp.key", "push"), ("POST", "tuf/snapshot.key", "push"), ("DELETE", "tuf/", "*"),
         ("GET", "changefeed?records=1", "pull"),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@
 
 1. Anything else (one component, a reserved first component) is no repository and gives no rights.
 2. `*` (what the notary client asks for to rotate a key or to delete) is an administrator's, in staging only; a
-   member who asks for `*` is given pull, push and delete.
+   member who asks for `*` is given pull, push and delete, which is enough to rotate and not to delete trust data.
 3. An administrator stands in for any publisher in staging; what he pushes there has him as its author.
 4. `catalog` (docker's scope `registry:catalog:*`) stands for the lists of all repositories: administrators only.
 5. An access token has at most pull and push of this, and its own publisher's staging only.
