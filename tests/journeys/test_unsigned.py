@@ -18,7 +18,7 @@ def test_an_unsigned_push_stays_in_staging_until_it_is_signed(village: Town, tmp
 
     asked = ulla.wait(staging, 2)
     assert asked.code == 1
-    asked.told(f"there is no submission {staging} yet; waiting. A submission begins with a signed push")
+    asked.told(f"there is no submission of {staging} yet; waiting. A submission begins with a signed push")
     asked.told("a push without a signature stays in staging", "docker trust sign")
     ulla.customhouse("submission", "show", staging).refused("docker trust sign")
     ulla.docker("pull", staging, trust=True).refused("does not have trust data")
