@@ -40,6 +40,7 @@ VERSION = "1"  # pinned: the engine's own choice, a hash of the source, would st
 BEAT_SECONDS, DEAD_SECONDS = 2, 8
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
 STUBBORN = 250  # attempts, about an hour, at what may pass by itself but need not
+_FULL = "database or disk is full"
 _log = logging.getLogger("customhouse.workflows")
 
 executor_beat = Table(
@@ -92,11 +93,19 @@ class Workflows:
         self._bodies[name] = DBOS.workflow(name=name, max_recovery_attempts=None)(run)
 
     def launch(self) -> None:
-        """Start executing: our own work at once, the work of the dead as soon as they are known to be."""
-        DBOS.launch()
-        DBOS.register_queue(
-            QUEUE, worker_concurrency=self._workers, polling_interval_sec=0.15, on_conflict="always_update"
-        )
+        """Start executing: our own work at once, the work of the dead as soon as they are known to be.
+
+        Raises StorageFull where the engine cannot write."""
+        try:
+            DBOS.launch()
+            DBOS.register_queue(
+                QUEUE, worker_concurrency=self._workers, polling_interval_sec=0.15, on_conflict="always_update"
+            )
+        except OperationalError as error:
+            if _FULL in str(error):
+                hint = "Free disk space, then start again; nothing is lost."
+                raise StorageFull("there is no room left for the workflow engine", hint=hint) from error
+            raise
         self.beat()
         self.sweep()
 
@@ -210,7 +219,7 @@ def _sqlite_engine(url: str) -> Engine:
 def _full_is_busy(context: ExceptionContext) -> None:
     """The engine waits for a locked database and gives up on a full one; to us both will pass."""
     said = str(context.original_exception)
-    if "database or disk is full" in said or "disk I/O error" in said:
+    if _FULL in said or "disk I/O error" in said:
         _log.warning("there is no room left for the workflow engine: %s", said)
         busy = sqlite3.OperationalError(f"database is locked, for {said}")
         raise OperationalError(context.statement, None, busy) from context.original_exception

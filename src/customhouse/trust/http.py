@@ -318,7 +318,7 @@ def _json(body: object, headers: Mapping[str, str] | None = None, *, status: int
 def _refusal(error: CustomhouseError) -> Response:
     status, code, message = next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
     entry: dict[str, object] = {"code": code, "message": message}
-    if status == 400:
+    if status in (400, 503, 507):
         entry["detail"] = _detail(error)
     headers = {}
     challenge = getattr(error, "challenge", None)
