@@ -43,7 +43,8 @@ class Publisher:
         self.hub.add_publisher(self.name, self.user)
         made = self.hub.api(
             "POST", "/api/v1/tokens",
-            {"name": "ci", "publisher": self.name, "scope": ["pull", "push"], "expires_seconds": 30 * 86400}, user=self.user,
+            {"name": "ci", "publisher": self.name, "scope": ["pull", "push"], "expires_seconds": 30 * 86400},
+            user=self.user,
         )
         self.login = Credentials(made["username"], made["secret"])
 
