@@ -46,7 +46,7 @@ def test_what_is_not_as_the_guide_says_ends_it_with_the_line(world: World, page:
 
 
 def test_an_id_that_is_shown_is_put_into_later_commands(world: World) -> None:
-    world.play(block("$ echo id 0123456789abcdef", "id ID") + block("$ echo quarantine/ID", "quarantine/0123456789abcdef"))
+    world.play(block("$ echo id 0123456789abcdef", "id ID") + block("$ echo at/ID", "at/0123456789abcdef"))
 
 
 def test_a_file_is_written_and_system_folders_are_the_worlds_own(world: World) -> None:

@@ -51,7 +51,9 @@ def test_the_guide_for_consumers(stage: Stage) -> None:
     stage.user("casey", "certifier", signed_in=True)
     stage.publisher("acme", "alice")
     stage.enrol("acme", "alice")
-    stage.push("alice", stage.archive(images.minimal_server_image(), "web.tar"), "staging/acme/web:1.0.0", "published")
+    for version in ("1.0.0", "1.1.0"):
+        image = images.minimal_server_image(Labels={**images.labels(), "org.opencontainers.image.version": version})
+        stage.push("alice", stage.archive(image, f"{version}.tar"), f"staging/acme/web:{version}", "published")
     stage.ca()
     stage.bundle("hub-bundle.json")
     stage.play(ROOT / "docs" / "consumers.md")
