@@ -1,12 +1,16 @@
 """The audit chain proves itself and shows every kind of tampering, on both databases."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from threading import Barrier
+from time import sleep
 
 import pytest
 from sqlalchemy import text
 
 from customhouse.audit import Audit, ChainBroken
 from customhouse.db import Database
+from tests.peers.postgresql import PostgreSQL
 
 
 @pytest.fixture
@@ -56,3 +60,32 @@ def test_an_entry_of_a_transaction_that_failed_is_not_there(audit: Audit, databa
         raise ZeroDivisionError
     with database.read() as tx:
         assert audit.verify(tx)[0] == 5
+
+
+@pytest.mark.needs("postgresql")
+def test_writers_that_log_and_then_wait_for_each_other_both_arrive(postgres: PostgreSQL, now: datetime) -> None:
+    """One logs and then wants what the other holds, who logs as well: the log is taken last, so neither dies."""
+    database = Database(postgres.url())
+    database.create()
+    log, met = Audit(database), Barrier(2)
+
+    def logs_first() -> None:
+        with database.write() as tx:
+            log.append(tx, actor="a", action="user.add", subject="a", now=now)
+            met.wait(10)
+            sleep(0.2)  # the other one holds the thing by now
+            database.lock(tx, "thing")
+
+    def holds_first() -> None:
+        with database.write() as tx:
+            database.lock(tx, "thing")
+            met.wait(10)
+            log.append(tx, actor="b", action="user.add", subject="b", now=now)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(logs_first), pool.submit(holds_first)]:
+            done.result(timeout=20)
+    with database.read() as tx:
+        assert log.verify(tx)[0] == 2
+        assert [entry.actor for entry in log.entries(tx)] == ["b", "a"]
+    database.close()

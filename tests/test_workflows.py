@@ -13,12 +13,14 @@ from pathlib import Path
 from customhouse.db import Database
 from customhouse.workflows import Workflows
 url, workflow_url, log, die = sys.argv[1:5]
+stranded = []
 def note(text):
     with open(log, "a") as file: file.write(text + "\\n"); file.flush(); os.fsync(file.fileno())
 def one(argument): note("one " + argument); return "1"
 def two(argument):
     note("two " + argument)
     if die == "die": os.kill(os.getpid(), signal.SIGKILL)
+    if die == "strand" and not stranded: stranded.append(1); raise SystemExit  # ends the thread, with no outcome
     return "2"
 def body(step, argument): return step("one", one, argument) + step("two", two, argument)
 database = Database(url); database.create()
@@ -28,7 +30,7 @@ workflows.launch()
 workflows.start("work", "w-1", "x"); workflows.start("work", "w-1", "x")
 for _ in range(200):
     if workflows.state("w-1") == "done": break
-    time.sleep(0.05)
+    workflows.sweep(); time.sleep(0.05)
 print(workflows.state("w-1"), workflows.state("w-2"))
 workflows.close(1)
 '''
@@ -55,3 +57,9 @@ def test_an_id_that_was_started_and_finished_runs_only_once(tmp_path: Path, data
         done = run(tmp_path, database_url, "live")
         assert done.stdout.split() == ["done", "None"], done.stderr
     assert (tmp_path / "log").read_text().split("\n") == ["one x", "two x", ""]
+
+
+def test_work_whose_thread_died_without_an_outcome_goes_on(tmp_path: Path, database_url: str) -> None:
+    done = run(tmp_path, database_url, "strand")
+    assert done.stdout.split() == ["done", "None"], done.stderr
+    assert (tmp_path / "log").read_text().split("\n") == ["one x", "two x", "two x", ""]

@@ -16,6 +16,7 @@ from customhouse.remote import RemoteError
 from tests.hub_process import Refused
 from tests.journeys.faults.scenarios import RESTS
 from tests.journeys.faults.site import Site
+from tests.peers.postgresql import PostgreSQL
 from tests.publisher import Publisher, image
 
 SHIPPED = Path(customhouse.certification.__file__).with_name("policies") / "default.toml"
@@ -348,3 +349,71 @@ def test_an_enrolment_and_a_new_signature_at_once_lose_nothing(town: Site) -> No
         while town.tag("web", "1", owner) != second.digest:
             assert time.monotonic() < deadline, town.submissions("web", owner)
             time.sleep(0.1)
+
+
+# ---- the database goes away
+
+
+@pytest.mark.needs("postgresql")
+def test_a_database_that_drops_every_connection_again_and_again_loses_nothing(postgres: PostgreSQL) -> None:
+    import psycopg
+
+    url = postgres.url()
+    name = url.rpartition("/")[2]
+    site = Site(url)
+    over = threading.Event()
+
+    def cut() -> None:
+        with psycopg.connect(
+            f"host=127.0.0.1 port={postgres.port} user=customhouse dbname=postgres", autocommit=True
+        ) as admin:
+            while not over.wait(0.35):
+                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+
+    try:
+        site.open()
+        images = {site.name("gone"): image(f"gone {number}") for number in range(4)}
+        thread = threading.Thread(target=cut)
+        thread.start()
+        try:
+            for repository, built in images.items():
+                for attempt in range(40):
+                    try:
+                        site.publisher.release(repository, "1", built)
+                        break
+                    except RemoteError as error:  # told to try again, and does
+                        assert attempt < 39 and error.status == 503, error
+                        time.sleep(0.05)
+            time.sleep(4)
+        finally:
+            over.set()
+            thread.join()
+        for repository, built in images.items():
+            site.hub.wait_for(f"staging/acme/{repository}:1", "published", "failed", seconds=90)
+            site.assert_published_once(repository, "1", built)
+            assert len(site.submissions(repository)) == 1
+        site.assert_sound()
+        assert " 500 " not in site.hub.log.read_text()
+    finally:
+        site.close()
+
+
+def test_the_doctor_finds_nothing_while_submissions_come_and_go(town: Site) -> None:
+    """What has been received this instant has no workflow yet: that is no break."""
+    over, breaks = threading.Event(), []
+
+    def look() -> None:
+        while not over.is_set():
+            breaks.extend(town.hub.doctor())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for number in range(12):
+            town.publisher.release(f"busy{number % 3}", str(number), image(f"busy {number}"))
+        for number in range(12):
+            rest(town, f"busy{number % 3}", str(number), "published")
+    finally:
+        over.set()
+        thread.join(30)
+    assert breaks == []
