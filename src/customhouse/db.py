@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import TypeDecorator
 
 from customhouse.errors import StorageFull, Unavailable
@@ -167,8 +168,12 @@ def _translated() -> Iterator[None]:
         said = str(error.orig).lower()
         if any(sign in said for sign in _DISK_FULL):
             raise StorageFull("the database has no room left", hint="Free disk space; nothing was written.") from error
-        if isinstance(error, OperationalError) and ("locked" in said or error.connection_invalidated):
-            raise Unavailable("the database does not answer", hint="Try again in a moment.") from error
         if getattr(error.orig, "sqlstate", None) in _COLLISIONS:
             raise Unavailable("somebody else changed the same thing", hint="Try again in a moment.") from error
+        # SQLite calls a misspelt statement operational too; with a server, it is the server that does not answer.
+        remote = not isinstance(error.orig, sqlite3.Error)
+        if isinstance(error, OperationalError) and (remote or "locked" in said or "unable to open" in said):
+            raise Unavailable("the database does not answer", hint="Try again in a moment.") from error
         raise
+    except PoolTimeout as error:
+        raise Unavailable("the database is busy: every connection is in use", hint="Try again in a moment.") from error
