@@ -174,9 +174,9 @@ def _settings() -> str:
     text = (
         f"# Settings of a hub\n\n{GENERATED}\n"
         "A setting is taken from the command line of `customhouse serve`, else from the environment, else from\n"
-        "`DIR/customhouse.toml`, else it has its default. A name that is not known is an error, in the file and in the\n"
-        "environment. They are read at start. `CUSTOMHOUSE_URL` is not among them: it tells a client which hub it talks\n"
-        "to.\n\n"
+        "`DIR/customhouse.toml`, else it has its default. A name that is not known is an error, in the file and in\n"
+        "the environment. They are read at start. `CUSTOMHOUSE_URL` is not among them: it tells a client which hub it\n"
+        "talks to.\n\n"
         "| in customhouse.toml | environment | default | meaning |\n|---|---|---|---|\n"
     )
     for item in fields(Settings):

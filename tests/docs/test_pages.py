@@ -63,6 +63,21 @@ def test_commands_stand_in_played_pages_only_and_what_is_not_run_is_on_the_list(
     assert not_run == NOT_RUN
 
 
+def test_messages_that_the_guides_explain_are_messages_of_the_program() -> None:
+    source = "\n".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "src").rglob("*.py"))).lower()
+    checked = 0
+    for page in PAGES:
+        table = False
+        for line in page.read_text(encoding="utf-8").splitlines():
+            first = line.strip("|").split("|")[0]
+            table = line.startswith("|") and (table or " says" in first or "what you see" in first)
+            for message in re.findall(r"`([^`]+)`", first) if table else ():
+                for part in (part.strip() for part in message.split("…")):
+                    assert part.lower() in source, f"{name_of(page)}: no message has {part!r}"
+                    checked += 1
+    assert checked > 15
+
+
 def test_the_reference_pages_are_current() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "reference.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
