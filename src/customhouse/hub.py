@@ -49,7 +49,6 @@ from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
 from customhouse.review.service import ReviewService, waivers_of
 from customhouse.review.store import ReviewStore
-from customhouse.sandbox.docker_engine import DockerEngine
 from customhouse.sandbox.runner import AbsentEngine, Runner
 from customhouse.settings import Settings, system_clock
 from customhouse.signing import SealedSigner, Vault
@@ -294,6 +293,8 @@ def _runner(settings: Settings, clock: Callable[[], datetime]) -> Runner:
             return AbsentEngine("there is no container engine on this machine")
         url = "unix:///var/run/docker.sock"
     mark = sha256(str(settings.data.resolve()).encode()).hexdigest()[:12]
+    from customhouse.sandbox.docker_engine import DockerEngine  # its library is slow to load, and not always needed
+
     return DockerEngine(url, clock, hub=f"customhouse-{mark}")
 
 

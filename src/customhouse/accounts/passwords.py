@@ -8,6 +8,7 @@ RFC 9106 (argon2), NIST SP 800-63B §5.1.1.
 """
 
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,7 +38,7 @@ class Passwords:
         self._hasher = hasher or PasswordHasher()
         self._patience = patience
         self._slots = threading.BoundedSemaphore(AT_ONCE)
-        self._nobody = self._hasher.hash("a password that no account has")
+        self._nobody = _no_password(self._hasher)
 
     def hash(self, password: str) -> str:
         """What is stored of a new password. Raises UnfitPassword, Unavailable."""
@@ -71,3 +72,10 @@ class Passwords:
             yield
         finally:
             self._slots.release()
+
+
+def _no_password(hasher: PasswordHasher) -> str:
+    """A stored form of the same cost that no password fits; made without paying that cost at every start."""
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    salt, digest = (b64encode(bytes(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len))
+    return f"$argon2id$v=19${cost}${salt}${digest}"
