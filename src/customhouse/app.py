@@ -18,6 +18,7 @@ from typing import Any
 
 import uvicorn
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
@@ -30,7 +31,7 @@ from customhouse.certification.submission import Submission
 from customhouse.enrolment import http as enrolment_http
 from customhouse.errors import Denied, Invalid
 from customhouse.hub import Hub
-from customhouse.problem import Page, problem, reply, routes_of_api, signed_in
+from customhouse.problem import Page, handlers, reply, routes_of_api, signed_in
 from customhouse.publication import http as publication_http
 from customhouse.registry import http as registry_http
 from customhouse.registry.transfer import ZeroCopy
@@ -45,9 +46,11 @@ def application(hub: Hub) -> ASGIApp:
     """Everything behind one origin."""
     trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host)
     registry_door = registry_http.Door(hub.registry, hub.authorizer)
-    others = Router(routes=api_routes(hub), redirect_slashes=False, default=_nothing_here)
+    # No path and no such method are told in the API's dialect too, wherever there is no door to tell it.
+    others = ExceptionMiddleware(Router(routes=api_routes(hub), redirect_slashes=False), handlers=handlers())
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = app
         if scope["type"] != "http":
             await others(scope, receive, send)
             return
@@ -78,14 +81,6 @@ def api_routes(hub: Hub) -> list[Route]:
         *_administration(hub),
         *routes_of_api([Route("/healthz", _healthy), Route("/readyz", _ready(hub))]),
     ]
-
-
-async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        hint = "The API begins at /api/v1/, the registry at /v2/."
-        await problem(404, "there is nothing at this address", hint)(scope, receive, send)
-    else:
-        await send({"type": "websocket.close", "code": 1000})
 
 
 async def _healthy(_request: Request) -> Response:
