@@ -82,6 +82,7 @@ def test_the_guide_for_certifiers(stage: Stage, tmp_path: Path) -> None:
     stage.play(ROOT / "docs" / "certifiers.md")
 
 
+@pytest.mark.needs("curl")
 def test_the_guide_for_administrators(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "none")
     system = stage.world.system
