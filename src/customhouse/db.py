@@ -37,6 +37,7 @@ metadata = MetaData(
 )
 
 BUSY_SECONDS = 30
+LOG_BYTES = 64 * 1024 * 1024  # what the write-ahead log shrinks to after a large transaction
 _DISK_FULL = ("database or disk is full", "disk i/o error", "no space left on device", "could not extend file")
 _COLLISIONS = ("40P01", "40001", "55P03")  # PostgreSQL: deadlock, serialization failure, lock not available
 
@@ -150,7 +151,10 @@ class Store:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # pysqlite would begin DEFERRED by itself
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
+    for pragma in (
+        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}",
+        f"journal_size_limit={LOG_BYTES}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
