@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from customhouse.errors import CustomhouseError
 from customhouse.oci.digest import Digest
 from customhouse.registry.client import RegistryClient
 from customhouse.remote import RemoteError
-from tests.hub_process import HubProcess, Refused
+from tests.hub_process import PASSWORD, HubProcess, Refused
 from tests.journeys.faults.site import Site
 from tests.publisher import filler, image
 
@@ -153,6 +154,31 @@ def test_a_signature_on_a_full_disk_is_refused_as_a_whole(place: tuple[Site, Sma
     assert len(site.submissions("web")) == 2
     site.assert_sound()
     assert refused, "the database had room for a publish on a full disk: the test shows nothing"
+
+
+def test_people_are_told_too(place: tuple[Site, SmallDisk]) -> None:
+    site, disk = place
+    site.hub.api("GET", "/api/v1/whoami")
+    session = site.hub.sessions["admin", PASSWORD]
+    pool = urllib3.PoolManager(ca_certs=str(site.hub.ca), retries=False, timeout=30)
+    headers = {"authorization": f"Bearer {session}", "content-type": "application/json"}
+    with disk.full():
+        path, packed = "/api/v1/advisories?name=all.zip", os.urandom(500_000)
+        answers = [pool.request("POST", f"{site.hub.url}{path}", body=packed, headers=headers)]
+        for number in range(30):  # until the pages that the database still has are used up
+            answers.append(pool.request(
+                "POST", f"{site.hub.url}/api/v1/waivers", headers=headers,
+                json={"repository": "acme/*", "reason": "x" * 3900, "days": 3, "check": "MAN-TAG", "path": f"{number}"},
+            ))
+        assert site.hub.api("GET", "/api/v1/whoami")["username"] == "admin"
+    assert {answer.status for answer in answers} <= {201, 507}, [answer.data for answer in answers]
+    assert answers[0].status == answers[-1].status == 507
+    for answer in (answers[0], answers[-1]):
+        problem = answer.json()
+        assert "room" in f"{problem['detail']} {problem['hint']}", problem
+    kept = len(site.hub.api("GET", "/api/v1/waivers")["waivers"])
+    assert kept == len([answer for answer in answers if answer.status == 201])
+    site.assert_sound()
 
 
 @pytest.mark.parametrize("point", ["verify.pin", "workflow.step.done", "publish.verified", "publish.signed"])
