@@ -20,6 +20,7 @@ def test_a_signed_push_becomes_official_and_a_consumer_pulls_and_runs_it(town: T
 
     row = alice.outcome(staging, "published")
     assert (row["digest"], row["official_reference"], row["verdict"]) == (digest, official, "certified")
+    alice.wait(staging).told(f"Consumers: DOCKER_CONTENT_TRUST=1 docker pull {official}, and customhouse verify")
     outcomes = {item["check"]: item["outcome"] for item in row["findings"]}
     examined = ("MAN-DIGEST", "TAR-SAFE", "CFG-USER", "RUN-START", "RUN-HEALTH", "RUN-HEALTH-REAL", "RUN-STOP")
     assert {check: outcomes[check] for check in examined} == dict.fromkeys(examined, "pass")

@@ -31,8 +31,10 @@ def test_root_is_refused_and_a_waiver_with_a_retry_lets_it_through(village: Town
     rita.wait(staging).told("CFG-USER", "Add a user and set it by number: USER 10001.", "push and sign again")
     rita.docker("pull", official).refused("not found")
 
+    shown = rita.customhouse("submission", "show", staging).told("fingerprint").said
+    named = shown.split("runs as root fingerprint ")[1].split()[0]
     waiver = (
-        "waiver", "add", "staging/rooted/web", "--check", "CFG-USER", "--reason", "drops rights", "--expires", "30d",
+        "waiver", "add", "staging/rooted/web", "--fingerprint", named, "--reason", "drops rights", "--expires", "30d",
     )  # fmt: skip
     rita.customhouse(*waiver).refused("certifier")
     wilma = village.certifier("wilma")

@@ -23,7 +23,9 @@ LONG_POLL = 20
 _SEVERITIES = ("block", "high", "medium", "low", "info")
 _NEXT = {
     "awaiting_enrolment": "A certifier confirms: customhouse publisher enrol {publisher} --from-staging {repository}",
-    "awaiting_review": "A certifier decides: customhouse submission approve {id}",
+    "awaiting_review": "A certifier decides: customhouse submission approve {id}, or reject {id} --reason WHY",
+    "published": "Consumers: DOCKER_CONTENT_TRUST=1 docker pull {official}, and customhouse verify {official}",
+    "superseded": "What came after it: customhouse submission show {reference}",
     "rejected": "Correct what is named above, then push and sign again.",
     "failed": "When the cause is gone: customhouse submission retry {id}",
 }
@@ -61,7 +63,7 @@ def list_submissions(
 def show(out: Output, connections: Connections, name: str) -> None:
     """Show a submission with its findings."""
     _, row = _find(connections, name)
-    out.result(row, _lines(row))
+    out.result(row, _lines(row, fingerprints=True))
 
 
 @submission.command()
@@ -166,7 +168,7 @@ def _decide(out: Output, connections: Connections, name: str, verb: str, reason:
     out.result(row, _lines(row))
 
 
-def _lines(row: dict[str, Any]) -> list[str]:
+def _lines(row: dict[str, Any], *, fingerprints: bool = False) -> list[str]:
     """A submission for people: what it is, how it stands, what was found, what to do next."""
     graded = f", grade {row['grade']}" if row.get("grade") else ""
     lines = [f"{row['reference']}  {row['digest']}", f"  id        {row['id']}", f"  state     {row['state']}{graded}"]
@@ -180,22 +182,28 @@ def _lines(row: dict[str, Any]) -> list[str]:
         lines.append(f"  look at   {row['quarantine']}")
     if row.get("required_approvals"):
         lines.append(f"  approvals {len(row.get('approvals') or [])} of {row['required_approvals']}")
-    lines += finding_lines(row.get("findings") or [])
+    lines += finding_lines(row.get("findings") or [], fingerprints=fingerprints)
     advice = _NEXT.get(row["state"])
     if advice:
         repository = Reference.parse(row["reference"]).repository
-        lines.append("  next      " + advice.format(publisher=row["publisher"], repository=repository, id=row["id"]))
+        names = {"repository": repository, "official": row.get("official_reference"), **row}
+        lines.append("  next      " + advice.format(**names))
     return lines
 
 
-def finding_lines(findings: list[dict[str, Any]]) -> list[str]:
-    """The findings that are no plain pass: failures first, the worst first, and once for each check what to do."""
+def finding_lines(findings: list[dict[str, Any]], *, fingerprints: bool = False) -> list[str]:
+    """The findings that are no plain pass: failures first, the worst first, and once for each check what to do.
+
+    `fingerprints`: with the name that `waiver add --fingerprint` takes.
+    """
     shown = [item for item in findings if item["outcome"] not in ("pass", "not_applicable")]
     shown.sort(key=lambda item: (item["outcome"] != "fail", _SEVERITIES.index(item["severity"])))
     lines, told = [], set()
     for item in shown:
         waived = f" (waived: {item['waived']})" if item.get("waived") else ""
         lines.append(f"  {item['outcome']:<13} {item['severity']:<6} {item['check']}: {item['message']}{waived}")
+        if fingerprints and not waived:
+            lines.append(f"{'':<23}fingerprint {item['fingerprint']}")
         if item.get("remedy") and not waived and item["check"] not in told:
             told.add(item["check"])
             lines.append(f"{'':<23}-> {item['remedy']}")
