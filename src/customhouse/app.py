@@ -26,12 +26,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from customhouse import doctor
 from customhouse.accounts import http as accounts_http
+from customhouse.accounts.caller import signed_in
 from customhouse.advisories import http as advisories_http
 from customhouse.certification.submission import Submission
 from customhouse.enrolment import http as enrolment_http
 from customhouse.errors import Denied, Invalid
 from customhouse.hub import Hub
-from customhouse.problem import Page, handlers, reply, routes_of_api, signed_in
+from customhouse.problem import Page, handlers, reply, routes_of_api
 from customhouse.publication import http as publication_http
 from customhouse.registry import http as registry_http
 from customhouse.registry.transfer import ZeroCopy

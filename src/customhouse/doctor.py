@@ -130,7 +130,8 @@ def _guns(hub: Hub, running: bool) -> Iterator[Break]:
             except CustomhouseError as error:
                 yield Break("T1", gun, error.message)
                 continue
-            ends = min(trusted.timestamp.expires, trusted.snapshot.expires, *(t.expires for t in trusted.targets.values()))
+            ends = min(each.expires for each in trusted.targets.values())
+            ends = min(ends, trusted.timestamp.expires, trusted.snapshot.expires)
             if running and kind_of(gun.repository) is Kind.OFFICIAL and ends <= hub.clock():
                 yield Break("T1", gun, f"something of it expired on {ends:%Y-%m-%d %H:%M} UTC and was not signed anew")
 

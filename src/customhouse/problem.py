@@ -1,4 +1,4 @@
-"""The plumbing of the API's doors: who asks, errors as problem+json, bodies with a budget, typed decoding, pages.
+"""The plumbing of the API's doors: errors as problem+json, bodies with a budget, typed decoding, pages.
 
 1. One table class -> status; an error's nearest ancestor in it decides. A room's own classes that need another status
    than their ancestor's are given to `handlers(extra)`.
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -21,7 +20,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from customhouse.accounts.people import Principal
 from customhouse.errors import (
     Conflict,
     CustomhouseError,
@@ -38,8 +36,6 @@ from customhouse.errors import (
 T = TypeVar("T")
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 Statuses = Mapping[type[CustomhouseError], int]
-PrincipalOf = Callable[[str | None, str], Principal]
-"""From an Authorization header and the client's address (by which wrong passwords are slowed down) to who asks."""
 
 STATUSES: Statuses = {
     Invalid: 400,
@@ -139,15 +135,6 @@ def with_handlers(routes: Sequence[Route], table: Mapping[Any, Handler]) -> list
 def address_of(request: Request) -> str:
     """The client's address, empty where there is none."""
     return request.client.host if request.client else ""
-
-
-async def signed_in(request: Request, principal_of: PrincipalOf) -> Principal:
-    """Who sent this request. Raises Unauthenticated for nobody, and what `principal_of` raises."""
-    authorization = request.headers.get("authorization")
-    principal = await run_in_threadpool(principal_of, authorization, address_of(request))
-    if principal.anonymous:
-        raise Unauthenticated("sign in first", hint="Run `customhouse login`.")
-    return principal
 
 
 async def read_body(request: Request, limit: int = LONGEST_BODY) -> bytes:

@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.advisories.service import AdvisoriesService
 from customhouse.errors import Invalid, StorageFull, TooLarge
-from customhouse.problem import PrincipalOf, reply, routes_of_api, signed_in
+from customhouse.problem import reply, routes_of_api
 
 LARGEST_UPLOAD = 2 << 30
 _PIECE = 1 << 20

@@ -6,9 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.enrolment.service import EnrolmentService
 from customhouse.errors import Denied, Invalid
-from customhouse.problem import PrincipalOf, read_json, reply, routes_of_api, signed_in
+from customhouse.problem import read_json, reply, routes_of_api
 
 
 class NewRoot(msgspec.Struct):

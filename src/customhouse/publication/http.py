@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.certification.submission import Submission
-from customhouse.problem import PrincipalOf, read_json, reply, routes_of_api, signed_in
+from customhouse.problem import read_json, reply, routes_of_api
 from customhouse.publication.service import PublicationService
 
 

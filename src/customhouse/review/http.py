@@ -15,12 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.accounts.people import Principal
 from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import FINAL, RESTING, State, Submission
 from customhouse.errors import Invalid
 from customhouse.oci.reference import Reference
-from customhouse.problem import Page, PrincipalOf, read_json, reply, routes_of_api, signed_in
+from customhouse.problem import Page, read_json, reply, routes_of_api
 from customhouse.review.service import ReviewService
 
 LONGEST_WAIT, POLL = 25.0, 0.25
