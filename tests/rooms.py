@@ -1,4 +1,4 @@
-"""Every room of a hub put together as the hub does it, without engine, network and workflow engine: steps are called."""
+"""Every room put together as the hub does it, without container engine and workflows: the steps are called."""
 
 from collections.abc import Callable
 from dataclasses import replace
