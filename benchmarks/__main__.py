@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import urllib3
+from tests.hub_process import PASSWORD, HubProcess
 
 from benchmarks.servers import Bench, Target, run
-from tests.hub_process import PASSWORD, HubProcess
 
 MB = 1_000_000
 CUSTOMHOUSE = str(Path(sys.executable).with_name("customhouse"))
@@ -84,7 +84,8 @@ def timestamps(bench: Bench, runs: int, seconds: int) -> None:
     """GET of timestamp.json over TLS, 32 connections, in requests/s."""
     gun = f"{bench.notary.host}/acme/bench"
     home = bench.folder / "notary-home"
-    passphrases = {f"NOTARY_{name}_PASSPHRASE": "a passphrase" for name in ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")}
+    roles = ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")
+    passphrases = {f"NOTARY_{role}_PASSPHRASE": "a passphrase" for role in roles}
     notary = ["notary", "-s", f"https://{bench.notary.host}", "-d", str(home), "--tlscacert", str(bench.tls.ca)]
     environment = {**os.environ, **passphrases}
     subprocess.run([*notary, "init", "-p", gun], env=environment, check=True, capture_output=True)
@@ -139,8 +140,8 @@ def _push(target: Target, path: Path, digest: str) -> None:
     url = location if location.startswith("http") else target.url + location
     headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
     shown = run([
-        "curl", "-sk", "--http1.1", "-X", "PATCH", "-T", str(path), "-H", "Content-Type: application/octet-stream", *headers,
-        "-D", "-", "-o", "/dev/null", url,
+        "curl", "-sk", "--http1.1", "-X", "PATCH", "-T", str(path), "-H", "Content-Type: application/octet-stream",
+        *headers, "-D", "-", "-o", "/dev/null", url,
     ])  # fmt: skip
     assert re.search(r"^HTTP/1.1 202", shown, re.M), shown
     location = re.findall(r"^location: (\S+)", shown, re.M | re.I)[-1]
@@ -197,7 +198,8 @@ def _table(title: str, unit: str, found: dict[str, list[float]], *, lower: bool 
     for name, values in found.items():
         line = f"  {name:20} {medians[name]:10.2f}   {min(values):10.2f} – {max(values):.2f}"
         suffix = " TLS" if name.endswith("TLS") else ""
-        peer = next((p for p in medians if p != name and not p.startswith("customhouse") and p.endswith(suffix or "y")), "")
+        others = [other for other in medians if not other.startswith("customhouse")]
+        peer = next((other for other in others if other.endswith("TLS") == bool(suffix)), "")
         if name.startswith("customhouse") and peer:
             line += f"   {medians[name] / medians[peer]:.2f}x {peer}"
         print(line, flush=True)

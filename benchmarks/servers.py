@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import urllib3
-
 from tests.hub_process import PASSWORD, HubProcess
 from tests.peers.certificates import loopback_certificate
 from tests.peers.servers import docker_registry, notary_server

@@ -22,7 +22,7 @@ def audit(database: Database, now: datetime) -> Audit:
     return log
 
 
-def test_an_untouched_chain_proves_itself_from_the_start_and_from_a_checkpoint(audit: Audit, database: Database) -> None:
+def test_an_untouched_chain_proves_itself_from_any_checkpoint(audit: Audit, database: Database) -> None:
     with database.read() as tx:
         seq, head = audit.verify(tx)
         assert seq == 5

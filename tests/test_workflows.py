@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 PROGRAM = '''
 import os, signal, sys, time
 from datetime import UTC, datetime

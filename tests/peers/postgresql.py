@@ -56,7 +56,8 @@ class PostgreSQL:
 
         self._count += 1
         name = f"hub{os.getpid()}_{self._count}"
-        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=customhouse dbname=postgres", autocommit=True) as admin:
+        server = f"host=127.0.0.1 port={self.port} user=customhouse dbname=postgres"
+        with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f'CREATE DATABASE "{name}"')
         return f"postgresql+psycopg://customhouse@127.0.0.1:{self.port}/{name}"
 

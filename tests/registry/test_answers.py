@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from customhouse.answers import Answers
 from customhouse.registry.content import BlobUnknown, ManifestRefused, ManifestUnknown
 from customhouse.registry.service import RegistryService
-from customhouse.answers import Answers
 from tests.registry.conftest import image
 from tests.registry.test_service import LAYER, SOURCE, put_blob, put_image
 
