@@ -202,6 +202,7 @@ class Hub:
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()
                 self._do(self._let_go)
+                self._do(lambda: self.publication.renew_all(self.clock()))
                 self._do(lambda: self.registry.sweep(self.clock()))
 
     def _let_go(self) -> None:

@@ -1,7 +1,7 @@
 """What a publication signs, read as a client reads it: verify.py judges every set of files that is made here."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -160,3 +160,14 @@ class Publications(RuleBasedStateMachine):
 
 TestPublications = Publications.TestCase
 TestPublications.settings = settings(max_examples=10, stateful_step_count=8, deadline=None)
+
+
+def test_what_is_in_the_second_half_of_its_life_is_signed_anew_with_the_same_tags() -> None:
+    files = first()
+    assert plan.renewed(files, KEYS, NOW + timedelta(days=500)) == {}
+    later = NOW + timedelta(days=600)
+    made = plan.renewed(files, KEYS, later)
+    assert set(made) == {TARGETS, RELEASES, HUB}
+    trusted = seen(completed({**files, **made}, 2))
+    assert set(trusted.tags) == {"1"} and trusted.versions[RELEASES] == 2
+    assert all(trusted.targets[role].expires == later + documents.TARGETS_LIFETIME for role in made)

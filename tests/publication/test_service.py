@@ -256,3 +256,16 @@ def test_what_consumers_pin_is_the_hubs_root(rooms: Rooms) -> None:
     pinned = rooms.publication.root_certificate()
     assert pinned["key_id"] in rooms.official().root_keys
     assert pinned["certificate"].startswith("-----BEGIN CERTIFICATE-----") and len(pinned["sha256"]) == 64
+
+
+def test_an_official_repository_that_nothing_is_published_to_does_not_expire(rooms: Rooms, clock: Clock) -> None:
+    assert rooms.publication.publish(ready(rooms).id) == "published"
+    before = consistent(rooms)
+    assert rooms.publication.renew_all(clock()) == 0
+    clock.advance(days=600)
+    rooms.trust.renew_all(clock())
+    assert rooms.publication.renew_all(clock()) == 1
+    assert rooms.publication.renew_all(clock()) == 0
+    clock.advance(days=600)  # the first signatures would have expired by now
+    rooms.trust.renew_all(clock())
+    assert consistent(rooms) == before

@@ -62,6 +62,19 @@ def without_tag(current: Mapping[RoleName, bytes], keys: HubKeys, tag: str, now:
     }
 
 
+def renewed(current: Mapping[RoleName, bytes], keys: HubKeys, now: datetime) -> dict[RoleName, bytes]:
+    """Targets and delegations that are in the second half of their life, signed anew with the same content."""
+    signers = {TARGETS: keys.targets, RELEASES: keys.release, keys.signer_role: keys.release}
+    files = {}
+    for role, signer in signers.items():
+        if role not in current:
+            continue
+        body = parse_targets(current[role], role).body
+        if body.expires - now < documents.TARGETS_LIFETIME / 2:
+            files[role] = documents.sign_targets(role, documents.next_targets(body, now), [signer]).raw
+    return files
+
+
 def _next(current: Mapping[RoleName, bytes], keys: HubKeys, now: datetime) -> dict[RoleName, Targets]:
     """Both delegations at their next version; a first one is version 1."""
     bodies = {}

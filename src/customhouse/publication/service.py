@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from customhouse import faults
+from customhouse.accounts.access import Kind, kind_of
 from customhouse.accounts.people import Principal
 from customhouse.audit import Audit
 from customhouse.certification.service import CertificationService
@@ -29,8 +30,9 @@ from customhouse.publication import plan
 from customhouse.publication.plan import HubKeys
 from customhouse.registry.service import RegistryService
 from customhouse.review.service import ReviewService, checked_reason
+from customhouse.trust.documents import TARGETS_LIFETIME
 from customhouse.trust.metadata import parse_file
-from customhouse.trust.names import ROOT, SNAPSHOT, TIMESTAMP, Gun, RoleName
+from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.service import TrustService
 from customhouse.trust.update import VersionConflict
 from customhouse.trust.verify import SignedTag
@@ -189,6 +191,30 @@ class PublicationService:
 
     def _gun(self, row: Submission) -> Gun:
         return Gun.parse(f"{self._certification.host}/{row.official}")
+
+    def renew_all(self, now: datetime) -> int:
+        """Sign anew what of the official repositories is in the second half of its life; how many were.
+
+        Otherwise every tag of a repository that nothing new is published to would stop after three years.
+        """
+        roles = (TARGETS, RELEASES, self._keys.signer_role)
+        before = now + TARGETS_LIFETIME / 2
+        due = {gun for role in roles for gun in self._trust.expiring(role, before)}
+        return sum(self._renew(gun, now) for gun in sorted(due) if kind_of(gun.repository) is Kind.OFFICIAL)
+
+    def _renew(self, gun: Gun, now: datetime) -> bool:
+        current = self._trust.repository_files(gun)
+        files = plan.renewed(current, self._keys, now)
+        if not files:
+            return False
+        try:
+            with self._certification.transaction() as tx:
+                self._trust.commit(tx, gun, files, _versions(current))
+                detail = {"roles": sorted(files)}
+                self._audit.append(tx, actor="hub", action="publication.renew", subject=gun, detail=detail, now=now)
+        except VersionConflict:
+            return False  # somebody published meanwhile: what is still due is done at the next turn
+        return True
 
     def root_certificate(self) -> dict[str, Any]:
         """What a consumer pins: the hub's root certificate, its key id, and the name it signs under."""

@@ -225,6 +225,11 @@ class TrustService:
             due.update(dict.fromkeys(self._store.due(tx, SNAPSHOT, now + SNAPSHOT_LIFETIME / 2)))
         return sum(self._renewed(Gun(gun), now) for gun in due)
 
+    def expiring(self, role: RoleName, before: datetime) -> list[Gun]:
+        """GUNs whose current file of this role expires before a moment, the nearest first."""
+        with self._store.read() as tx:
+            return [Gun(gun) for gun in self._store.due(tx, role, before)]
+
     def _renewed(self, gun: Gun, now: datetime) -> bool:
         try:
             return self.resign(gun, now)
