@@ -262,7 +262,7 @@ def test_nobody_writes_outside_staging_and_is_told_where_to_push(wire: Wire, whe
 
 
 def test_another_host_is_not_ours(wire: Wire) -> None:
-    base = "/v2/docker.io/staging/acme/web/_trust/tuf/"
+    base = "/v2/elsewhere.example/staging/acme/web/_trust/tuf/"
     answer = wire("POST", base, ADMIN)
     assert (answer.status, answer.code) == (400, "INVALID_GUN")
     assert "this hub signs for localhost:5443 only" in answer.detail[1]

@@ -160,4 +160,4 @@ def test_guns_are_host_and_repository_of_this_hub() -> None:
         with pytest.raises(InvalidGun):
             Gun.parse(wrong)
     with pytest.raises(InvalidGun, match="tag and push the image as localhost:5443/a"):
-        Gun.parse("docker.io/a", "localhost:5443")
+        Gun.parse("elsewhere.example/a", "localhost:5443")

@@ -129,7 +129,7 @@ def test_a_refusal_reaches_the_user_as_a_sentence(alice: Client) -> None:
     foreign = f"{alice.served.host}/acme/app"
     said = alice.notary("init", "-p", foreign, fails=True)
     assert "push to staging/acme/app" in said
-    other = alice.notary("init", "-p", "docker.io/acme/app", fails=True)
+    other = alice.notary("init", "-p", "elsewhere.example/acme/app", fails=True)
     assert f"this hub signs for {alice.served.host} only" in other
     alice.served.listener.refusal = VersionConflict(alice.gun, TARGETS, 2, 3)
     assert "run the same command again" in alice.notary("init", "-p", alice.gun, fails=True)

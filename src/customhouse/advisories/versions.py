@@ -22,7 +22,6 @@ _OTHERS: dict[str, type[Any]] = {
     "PyPI": univers.PypiVersion,
     "npm": univers.SemverVersion,
     "Go": univers.GolangVersion,
-    "crates.io": univers.SemverVersion,
     "Hex": univers.SemverVersion,
     "Pub": univers.SemverVersion,
     "Maven": univers.MavenVersion,
