@@ -12,11 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
+from typing import Literal
 
 from tests.journeys.faults.points import Point
 from tests.journeys.faults.scenarios import Scenario
 from tests.journeys.faults.site import Site
 
+Depth = Literal["first", "ends", "all"]
 UNSTEADY = ("db.commit", "db.committed")  # heartbeats pass them too, at moments of their own
 
 
@@ -51,20 +53,21 @@ class Matrix:
         """The names that the scenarios pass which this point of the source may have."""
         return sorted({name for passed in self.passages.values() for name in passed if point.matches(name)})
 
-    def kills(self, point: Point, *, thorough: bool) -> list[Kill]:
-        """For each name its first passage and its last, in the first scenario that passes it; or all of them."""
+    def kills(self, point: Point, depth: Depth) -> list[Kill]:
+        """For each name its first passage, or also its last, in the first scenario that passes it; or all of all."""
         found: list[Kill] = []
         for name in self.names(point):
             passing = [
                 (scenario, min(passed[name], scenario.most))
                 for scenario, passed in self.passages.items() if name in passed
             ]
-            if thorough:
+            if depth == "all":
                 found += [Kill(scenario, name, number + 1) for scenario, count in passing for number in range(count)]
                 continue
             scenario, count = passing[0]
             last = max(1, count * 2 // 3) if name in UNSTEADY else count
-            found += [Kill(scenario, name, number) for number in sorted({1, last})]
+            chosen = {1} if depth == "first" else {1, last}
+            found += [Kill(scenario, name, number) for number in sorted(chosen)]
         return found
 
     def submit(self, kill: Kill) -> Future[None]:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,10 @@ from tests.journeys.faults.site import Site
 from tests.publisher import image
 
 TEN_SECONDS = 10.0
+
+
+def _slow(value: object) -> Any:
+    return pytest.param(value, marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def test_a_second_hub_on_the_same_directory_is_refused_and_harms_nothing(site: S
     site.assert_sound()
 
 
-@pytest.mark.parametrize("point", ["verify.pin", "workflow.step.done", "publish.signed"])
+@pytest.mark.parametrize("point", [_slow("verify.pin"), "workflow.step.done", _slow("publish.signed")])
 def test_sigterm_ends_within_ten_seconds_though_a_step_hangs(site: Site, point: str) -> None:
     """A step that never looks up, a reader who waits for news, a push that is half through."""
     built = image(point)
@@ -69,7 +74,7 @@ def test_sigterm_ends_within_ten_seconds_though_a_step_hangs(site: Site, point: 
     site.assert_sound()
 
 
-@pytest.mark.parametrize("wait", [0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6])
+@pytest.mark.parametrize("wait", [0.0, _slow(0.05), 0.1, _slow(0.2), 0.3, _slow(0.45), _slow(0.6)])
 def test_sigterm_at_any_moment_loses_nothing(site: Site, wait: float) -> None:
     built = image("any moment")
     site.publisher.release("web", "1", built)

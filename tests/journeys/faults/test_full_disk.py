@@ -181,7 +181,13 @@ def test_people_are_told_too(place: tuple[Site, SmallDisk]) -> None:
     site.assert_sound()
 
 
-@pytest.mark.parametrize("point", ["verify.pin", "workflow.step.done", "publish.verified", "publish.signed"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("verify.pin", marks=pytest.mark.slow), "workflow.step.done",
+        pytest.param("publish.verified", marks=pytest.mark.slow), "publish.signed",
+    ],
+)
 def test_a_submission_waits_for_room_and_goes_on(place: tuple[Site, SmallDisk], point: str) -> None:
     site, disk = place
     built = image(point)
@@ -204,7 +210,7 @@ def test_a_submission_waits_for_room_and_goes_on(place: tuple[Site, SmallDisk], 
 
 
 def test_a_long_outage_ends_soon_after_there_is_room(place: tuple[Site, SmallDisk]) -> None:
-    """Several submissions at every stage, people at work, half a minute without room."""
+    """Several submissions at every stage, people at work, a while without room."""
     site, disk = place
     names = [site.name("long") for _ in range(4)]
     images = {name: image(name) for name in names}
@@ -215,7 +221,7 @@ def test_a_long_outage_ends_soon_after_there_is_room(place: tuple[Site, SmallDis
         site.publisher.push(name, "1", images[name])
         site.publisher.sign(name, "1", images[name])
     with disk.full():
-        for _ in range(10):
+        for _ in range(5):
             try:
                 site.hub.api("POST", f"/api/v1/submissions/{submission}/approve", {"reason": "x"}, user="carol")
                 break

@@ -4,12 +4,12 @@ Which points there are is read from the source, which scenario passes them is fo
 killed at without a word here, and one that no scenario passes fails.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.journeys.faults import scenarios
-from tests.journeys.faults.matrix import Matrix
+from tests.journeys.faults.matrix import Depth, Matrix
 from tests.journeys.faults.points import Point, points
 from tests.journeys.faults.site import Site
 from tests.peers.postgresql import PostgreSQL
@@ -27,21 +27,23 @@ ON_BOTH = (
 
 @pytest.fixture(scope="module")
 def sqlite(request: pytest.FixtureRequest) -> Iterator[Matrix]:
-    yield from _matrix(request, "test_the_hub_dies_at", lambda: Site())
+    yield from _matrix(request, "test_the_hub_dies_at", Site, "ends")
 
 
 @pytest.fixture(scope="module")
 def postgresql(request: pytest.FixtureRequest, postgres: PostgreSQL) -> Iterator[Matrix]:
-    yield from _matrix(request, "test_on_postgresql_the_hub_dies_at", lambda: Site(postgres.url()))
+    yield from _matrix(request, "test_on_postgresql_the_hub_dies_at", lambda: Site(postgres.url()), "first")
 
 
-def _matrix(request: pytest.FixtureRequest, test: str, made: object) -> Iterator[Matrix]:
-    matrix = Matrix(scenarios.ALL, made, HUBS)  # type: ignore[arg-type]
+def _matrix(
+    request: pytest.FixtureRequest, test: str, made: Callable[[], Site], depth: Depth
+) -> Iterator[Matrix]:
+    matrix = Matrix(scenarios.ALL, made, HUBS)
     try:
         for item in request.session.items:  # all that was asked for, side by side
             if isinstance(item, pytest.Function) and item.originalname.startswith(test):
-                thorough = item.originalname.endswith("thoroughly")
-                for kill in matrix.kills(item.callspec.params["point"], thorough=thorough):
+                chosen: Depth = "all" if item.originalname.endswith("thoroughly") else depth
+                for kill in matrix.kills(item.callspec.params["point"], chosen):
                     matrix.submit(kill)
         yield matrix
     finally:
@@ -52,8 +54,8 @@ def _id(point: Point) -> str:
     return point.text
 
 
-def _kill_at(matrix: Matrix, point: Point, *, thorough: bool = False) -> None:
-    kills = matrix.kills(point, thorough=thorough)
+def _kill_at(matrix: Matrix, point: Point, depth: Depth) -> None:
+    kills = matrix.kills(point, depth)
     assert kills, f"no scenario passes {point.text} ({point.where}): add one to tests/journeys/faults/scenarios.py"
     for kill in kills:
         try:
@@ -66,14 +68,14 @@ def _kill_at(matrix: Matrix, point: Point, *, thorough: bool = False) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("point", POINTS, ids=_id)
 def test_the_hub_dies_at(sqlite: Matrix, point: Point) -> None:
-    _kill_at(sqlite, point)
+    _kill_at(sqlite, point, "ends")
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.needs("postgresql")
 @pytest.mark.parametrize("point", [point for point in POINTS if point.text in ON_BOTH], ids=_id)
 def test_on_postgresql_the_hub_dies_at(postgresql: Matrix, point: Point) -> None:
-    _kill_at(postgresql, point)
+    _kill_at(postgresql, point, "first")
 
 
 @pytest.mark.slow
@@ -81,7 +83,7 @@ def test_on_postgresql_the_hub_dies_at(postgresql: Matrix, point: Point) -> None
 @pytest.mark.parametrize("point", POINTS, ids=_id)
 def test_the_hub_dies_at_thoroughly(sqlite: Matrix, point: Point) -> None:
     """Every passage of every scenario."""
-    _kill_at(sqlite, point, thorough=True)
+    _kill_at(sqlite, point, "all")
 
 
 @pytest.mark.slow
@@ -89,7 +91,7 @@ def test_the_hub_dies_at_thoroughly(sqlite: Matrix, point: Point) -> None:
 @pytest.mark.needs("postgresql")
 @pytest.mark.parametrize("point", POINTS, ids=_id)
 def test_on_postgresql_the_hub_dies_at_thoroughly(postgresql: Matrix, point: Point) -> None:
-    _kill_at(postgresql, point, thorough=True)
+    _kill_at(postgresql, point, "all")
 
 
 def test_the_names_that_are_checked_on_both_databases_exist() -> None:
