@@ -84,9 +84,9 @@ def test_a_tag_is_revoked_in_staging_and_moved_by_a_new_signature(
     second = images.minimal_server_image(style="oci", files={"motd": b"second"})
     moved = mover("image", "push", "--sign", images.write_oci_layout(second, tmp_path / "b"), reference, "--json").json
     assert moved["changed"] and not moved["created"] and moved["digest"] == second.digest != first["digest"]
-    mover("trust", "revoke", reference)
+    mover("image", "revoke", reference)
     assert mover("trust", "list", f"{hub.host}/staging/mover/web", "--json").json["tags"] == []
-    assert "is not signed in any role of yours" in mover("trust", "revoke", reference, code=1).err
+    assert "is not signed in any role of yours" in mover("image", "revoke", reference, code=1).err
 
 
 @pytest.mark.needs("docker")

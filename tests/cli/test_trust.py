@@ -57,18 +57,18 @@ def test_signers_are_added_and_removed_and_the_last_one_gives_the_tags_back_to_t
     repository = f"{hub.host}/staging/signers/web"
     machine = tmp_path / "machine"
     person("image", "root-cert", "--out", tmp_path / "ci.pub", "--keys", machine)  # any key will do
-    unknown = person("trust", "signer", "remove", repository, "ci", code=1)
+    unknown = person("image", "signer", "remove", repository, "ci", code=1)
     assert f"{repository} has no signer ci" in unknown.err
-    nobody = person("trust", "signer", "add", repository, "ci", "--key", tmp_path / "ci.pub", "--keys", machine, code=1)
+    nobody = person("image", "signer", "add", repository, "ci", "--key", tmp_path / "ci.pub", "--keys", machine, code=1)
     assert "no key that may sign" in nobody.err
 
-    person("trust", "signer", "add", repository, "ci", "--key", tmp_path / "ci.pub")
+    person("image", "signer", "add", repository, "ci", "--key", tmp_path / "ci.pub")
     mine = person("image", "sign", f"{repository}:1", code=1)
     assert "no key that may sign" in mine.err  # docker's rule: with signers, their roles only
     signed = person("image", "sign", f"{repository}:1", "--keys", machine, "--json",
                     CUSTOMHOUSE_REPOSITORY_PASSPHRASE="root words").json
     assert sorted(signed["roles"]) == ["targets/ci", "targets/releases"]
 
-    person("trust", "signer", "remove", repository, "ci")
+    person("image", "signer", "remove", repository, "ci")
     assert [tag["role"] for tag in person("trust", "list", repository, "--json").json["tags"]] == ["targets"]
     person("image", "push", "--sign", layout(tmp_path / "two", Labels={"a": "b"}), f"{repository}:2")

@@ -14,12 +14,14 @@ import click
 
 from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.output import Output, reporting
-from customhouse.cli.signing_keys import keys_option, open_keys
+from customhouse.cli.signer import signer
+from customhouse.cli.signing_keys import keys_option, open_keys, open_publisher
 from customhouse.errors import Invalid
 from customhouse.oci.digest import Digest
 from customhouse.oci.manifest import Manifest, parse_manifest
 from customhouse.oci.reference import InvalidReference, Reference
 from customhouse.registry.client import RegistryClient
+from customhouse.settings import client_environment, system_clock
 from customhouse.transport import Transport
 from customhouse.trust.names import Gun
 from customhouse.trust.publish import Published, TrustPublisher
@@ -30,6 +32,9 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 @click.group()
 def image() -> None:
     """Push images and sign them."""
+
+
+image.add_command(signer)
 
 
 @image.command()
@@ -75,6 +80,20 @@ def sign(out: Output, connections: Connections, reference: str, keys: Path | Non
     _result(out, document, target, manifest.digest, published)
 
 
+@image.command()
+@click.argument("reference")
+@keys_option
+@reporting
+@connected
+def revoke(out: Output, connections: Connections, reference: str, keys: Path | None) -> None:
+    """Sign that a tag is gone, with the publisher's keys; from every role they may sign."""
+    target = full_reference(reference)
+    publisher = open_publisher(connections, str(target.registry), keys)
+    done = publisher.remove_tag(Gun.parse(target.name), str(target.tag))
+    document = {"reference": reference, "roles": [str(role) for role in done.roles]}
+    out.result(document, f"{reference} is signed no more in {', '.join(done.roles)}")
+
+
 @image.command("root-cert")
 @click.option("--out", "target", type=OUTPUT, help="File to write; stdout if not given.")
 @keys_option
@@ -82,8 +101,6 @@ def sign(out: Output, connections: Connections, reference: str, keys: Path | Non
 def root_cert(out: Output, target: Path | None, keys: Path | None) -> None:
     """Print the public part of the root key, made at first use, for `publisher enrol --root-cert`."""
     from cryptography.hazmat.primitives import serialization
-
-    from customhouse.settings import client_environment
 
     key = open_keys(client_environment(), keys).root_key().public
     pem = key.crypto.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
@@ -125,10 +142,7 @@ def _push_tree(
 def _sign(
     connections: Connections, transport: Transport, target: Reference, digest: Digest, size: int, keys: Path | None
 ) -> Published:
-    from customhouse.settings import system_clock
-
-    directory = open_keys(connections.environment, keys)
-    publisher = TrustPublisher(transport, directory, system_clock)
+    publisher = TrustPublisher(transport, open_keys(connections.environment, keys), system_clock)
     return publisher.sign_tag(Gun.parse(target.name), str(target.tag), digest, size)
 
 

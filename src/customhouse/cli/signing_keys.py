@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
-from customhouse.settings import ClientEnvironment
+from customhouse.cli.hub_api import Connections
+from customhouse.settings import ClientEnvironment, system_clock
 from customhouse.trust.key_directory import KeyDirectory
+from customhouse.trust.publish import TrustPublisher
 
 keys_option = click.option(
     "--keys",
@@ -29,3 +31,8 @@ def open_keys(environment: ClientEnvironment, directory: Path | None) -> KeyDire
         return found.encode()
 
     return KeyDirectory(directory or environment.docker_config / "trust", passphrase)
+
+
+def open_publisher(connections: Connections, host: str, directory: Path | None) -> TrustPublisher:
+    """The keys of a directory, before the trust server of a host."""
+    return TrustPublisher(connections.content(host), open_keys(connections.environment, directory), system_clock)

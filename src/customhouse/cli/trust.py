@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,10 +10,6 @@ from customhouse.cli.output import Output, reporting
 from customhouse.cli.signing_keys import keys_option, open_keys
 from customhouse.errors import Invalid, NotFound
 from customhouse.oci.reference import Reference
-
-if TYPE_CHECKING:
-    from customhouse.trust.names import Gun
-    from customhouse.trust.publish import TrustPublisher
 
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 BUNDLE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -98,73 +93,3 @@ def pin(out: Output, connections: Connections, repository: str, bundle: Path, ke
     open_keys(connections.environment, keys).remember_root(gun, found.root.raw)
     document = {"gun": str(gun), "root_key_ids": sorted(found.root_keys), "version": found.root.version}
     out.result(document, f"{gun} is pinned to root key {', '.join(sorted(found.root_keys))}")
-
-
-@trust.command()
-@click.argument("reference")
-@keys_option
-@reporting
-@connected
-def revoke(out: Output, connections: Connections, reference: str, keys: Path | None) -> None:
-    """Sign that a tag is gone, with the publisher's keys; from every role they may sign."""
-    from customhouse.settings import system_clock
-    from customhouse.trust.names import Gun
-    from customhouse.trust.publish import TrustPublisher
-
-    target = Reference.parse(reference)
-    if not target.registry or not target.tag:
-        raise Invalid(f"{reference} does not name a registry and a tag")
-    publisher = TrustPublisher(
-        connections.content(target.registry), open_keys(connections.environment, keys), system_clock
-    )
-    done = publisher.remove_tag(Gun.parse(target.name), target.tag)
-    document = {"reference": reference, "roles": [str(role) for role in done.roles]}
-    out.result(document, f"{reference} is signed no more in {', '.join(done.roles)}")
-
-
-@trust.group()
-def signer() -> None:
-    """Who else may sign the tags of a staging repository."""
-
-
-@signer.command("add")
-@click.argument("repository", metavar="HOST/REPOSITORY")
-@click.argument("name")
-@click.option("--key", type=BUNDLE, required=True, help="Public key of the signer, PEM.")
-@keys_option
-@reporting
-@connected
-def add_signer(
-    out: Output, connections: Connections, repository: str, name: str, key: Path, keys: Path | None
-) -> None:
-    """Let a key sign tags; signed with the repository's targets key."""
-    from customhouse.keys import PublicKey
-
-    publisher, gun = _publisher(connections, repository, keys)
-    added = PublicKey.of_pem(key.read_bytes())
-    publisher.add_signer(gun, name, added)
-    document = {"repository": str(gun), "signer": name, "key_id": added.canonical_id}
-    out.result(document, f"{name} may sign tags of {gun} with key {added.canonical_id}")
-
-
-@signer.command("remove")
-@click.argument("repository", metavar="HOST/REPOSITORY")
-@click.argument("name")
-@keys_option
-@reporting
-@connected
-def remove_signer(out: Output, connections: Connections, repository: str, name: str, keys: Path | None) -> None:
-    """Let a signer sign no more."""
-    publisher, gun = _publisher(connections, repository, keys)
-    publisher.remove_signer(gun, name)
-    out.result({"repository": str(gun), "signer": name, "removed": True}, f"{name} signs tags of {gun} no more")
-
-
-def _publisher(connections: Connections, repository: str, keys: Path | None) -> "tuple[TrustPublisher, Gun]":
-    from customhouse.settings import system_clock
-    from customhouse.trust.names import Gun
-    from customhouse.trust.publish import TrustPublisher
-
-    gun = Gun.parse(Reference.parse(repository).name)
-    directory = open_keys(connections.environment, keys)
-    return TrustPublisher(connections.content(gun.host), directory, system_clock), gun
