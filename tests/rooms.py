@@ -104,6 +104,7 @@ class Rooms:
         self.woken += 1
 
     def accepted(self, tx: Any, update: TrustUpdate) -> None:
+        self.enrolment.accepted(tx, update)
         self.certification.accepted(tx, update)
 
     def committed(self, update: TrustUpdate) -> None:

@@ -139,6 +139,7 @@ class Hub:
 
     def accepted(self, tx: object, update: object) -> None:
         """A trust update, inside its transaction."""
+        self.enrolment.accepted(tx, update)  # type: ignore[arg-type]
         self.certification.accepted(tx, update)  # type: ignore[arg-type]
 
     def committed(self, update: object) -> None:

@@ -7,6 +7,8 @@ from customhouse.accounts.people import Principal
 from customhouse.enrolment.service import NotEnrolled, Untrusted
 from customhouse.errors import Denied, Invalid, NotFound
 from customhouse.oci.digest import Digest
+from customhouse.testing.trust_simulator import TrustSimulator
+from customhouse.trust.documents import empty_targets, sign_targets, with_delegation
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from tests.certification.test_service import at_once
 from tests.conftest import Clock
@@ -255,3 +257,106 @@ def test_a_delegation_that_was_given_to_new_keys_begins_again(signed: Rooms) -> 
     assert verify(signed)["targets/releases"] == 1
     assert verify(signed)["snapshot"] == signed.trust.current(GUN, SNAPSHOT).version
     assert remembered(signed)["timestamp"] == signed.trust.current(GUN, TIMESTAMP).version
+
+
+def remove_and_add(rooms: Rooms) -> None:
+    """`docker trust signer remove` and `add` of the same key: targets twice, then releases from version 1."""
+    sim = rooms.simulator()
+    keys = sim.keys[RELEASES]
+    sim.remove_delegation(RELEASES)
+    sim.bump(TARGETS)
+    publish(rooms, TARGETS)
+    sim.delegate(RELEASES)
+    sim.keys[RELEASES] = keys
+    sim.bodies[TARGETS] = with_delegation(sim.bodies[TARGETS], RELEASES, [key.public for key in keys])
+    sim.sign_tag("2", CONTENT, RELEASES)
+    sim.bump(TARGETS)
+    publish(rooms, TARGETS, RELEASES)
+
+
+def test_a_delegation_that_was_removed_and_added_with_the_same_key_begins_again(signed: Rooms) -> None:
+    delegate(signed)
+    signed.simulator().bump(RELEASES)
+    publish(signed, RELEASES)
+    assert verify(signed)["targets/releases"] == 2
+    remove_and_add(signed)
+    assert verify(signed)["targets/releases"] == remembered(signed)["targets/releases"] == 1
+
+
+def test_a_delegation_whose_threshold_was_raised_begins_again(signed: Rooms) -> None:
+    sim = signed.simulator()
+    sim.delegate(RELEASES, keys=2)
+    sim.bump(TARGETS)
+    publish(signed, TARGETS, RELEASES)
+    for _ in range(2):
+        sim.bump(RELEASES)
+        sim.keys[RELEASES].reverse()
+        raw = sign_targets(RELEASES, sim.bodies[RELEASES], sim.keys[RELEASES][:1]).raw
+        signed.trust.publish(GUN, {RELEASES: raw}, "paula")
+    assert verify(signed)["targets/releases"] == 3
+    publics = [key.public for key in sim.keys[RELEASES]]
+    sim.bodies[TARGETS] = with_delegation(sim.bodies[TARGETS], RELEASES, publics, threshold=2)
+    sim.bump(TARGETS)
+    publish(signed, TARGETS)
+    sim.bodies[RELEASES] = empty_targets(sim.now)
+    publish(signed, RELEASES)
+    assert verify(signed)["targets/releases"] == 1
+
+
+def test_old_files_published_again_after_a_deletion_make_nothing_forgotten(signed: Rooms) -> None:
+    """Mallory may delete and publish, and has every file that was ever there; the publisher's keys he has not."""
+    delegate(signed)
+    first = signed.simulator().upload()
+    signed.simulator().bump(RELEASES)
+    publish(signed, RELEASES)
+    second = signed.simulator().upload(RELEASES)
+    remove_and_add(signed)
+    removal = signed.trust.by_version(GUN, TARGETS, signed.simulator().bodies[TARGETS].version - 1).content
+    signed.simulator().bump(RELEASES, RELEASES)
+    publish(signed, RELEASES)
+    assert verify(signed)["targets/releases"] == 3
+    last = signed.simulator().upload(TARGETS)
+    begin(signed, {**first, **second})
+    signed.trust.publish(GUN, {TARGETS: removal}, "mallory")
+    signed.trust.publish(GUN, {**last, **second}, "mallory")
+    for _ in range(9):  # as far ahead as the hub's own files were, so that only the delegation is behind
+        signed.simulator().bump(TARGETS)
+        publish(signed, TARGETS)
+    with pytest.raises(Untrusted, match="targets/releases version 2 is older than version 3"):
+        verify(signed)
+    assert remembered(signed)["targets/releases"] == 3
+
+
+def begin(rooms: Rooms, files: dict[RoleName, bytes]) -> None:
+    rooms.trust.delete(GUN, "mallory")
+    rooms.trust.publish(GUN, files, "mallory")
+
+
+def test_a_stranger_with_another_root_makes_nothing_forgotten(signed: Rooms) -> None:
+    delegate(signed)
+    signed.simulator().bump(RELEASES)
+    publish(signed, RELEASES)
+    verify(signed)
+    mallory = TrustSimulator(GUN, signed.clock())
+    mallory.use_server_keys(signed.simulator().server)
+    mallory.delegate(RELEASES)
+    mallory.bump(*[TARGETS] * 40)
+    begin(signed, mallory.upload())
+    mallory.remove_delegation(RELEASES)
+    mallory.bump(TARGETS)
+    signed.trust.publish(GUN, mallory.upload(TARGETS), "mallory")
+    assert remembered(signed)["targets/releases"] == 2
+
+
+def test_a_look_that_began_before_a_delegation_ended_brings_nothing_back(signed: Rooms) -> None:
+    delegate(signed)
+    signed.simulator().bump(RELEASES)
+    publish(signed, RELEASES)
+    verify(signed)
+    with signed.database.read() as tx:
+        early = signed.enrolment._store.seen(tx, GUN)
+    remove_and_add(signed)
+    assert early is not None
+    with signed.database.write() as tx:
+        signed.enrolment._store.remember(tx, GUN, *early, signed.clock())
+    assert verify(signed)["targets/releases"] == 1

@@ -45,9 +45,19 @@ class Client:
         assert (done.returncode != 0) == fails, said
         return said
 
-    def notary(self, *words: str, fails: bool = False) -> str:
+    def notary(self, *words: str, fails: bool = False, folder: str = "trust") -> str:
         base = ["notary", "-s", f"https://{self.served.host}", "--tlscacert", str(self.served.ca)]
-        return self.run(*base, "-d", str(self.home / "trust"), *words, fails=fails)
+        return self.run(*base, "-d", str(self.home / folder), *words, fails=fails)
+
+    def sign(self, tag: str, fails: bool = False) -> None:
+        """Into targets/releases and the person's own role, with the key that docker made."""
+        roles = ["--roles", "targets/releases", "--roles", f"targets/{self.home.name}"]
+        self.notary("add", "-p", self.gun, tag, self.target(tag, tag), *roles, folder="docker/trust", fails=fails)
+
+    def signed_tags(self) -> dict[str, list[str]]:
+        """As docker names them, with their signers."""
+        shown = json.loads(self.run("docker", "trust", "inspect", self.gun))[0]
+        return {each["SignedTag"]: each["Signers"] for each in shown["SignedTags"]}
 
     def target(self, name: str, content: str) -> str:
         file = self.home / f"{name}.content"
@@ -122,6 +132,36 @@ def test_notary_delegates_removes_and_delegates_again_with_another_key(alice: Cl
         alice.notary("delegation", "remove", "-p", "-y", gun, "targets/releases")
         assert RELEASES not in service.repository_files(Gun(gun))
     assert alice.served.listener.accepted_updates[-1].removed == ("v2",)
+
+
+@pytest.mark.needs("notary", "docker")
+def test_when_the_signer_who_signed_last_is_removed_the_other_signs_on(
+    alice: Client, consumer: Client, tmp_path: Path
+) -> None:
+    """The file that bob signed ends: alice's client begins at version 1, and one who has it cached goes along."""
+    gun, service = alice.gun, alice.served.service
+    bob = Client(alice.served, tmp_path / "bob")
+    ids = {}
+    for person in (alice, bob):
+        person.run("docker", "trust", "key", "generate", person.home.name)
+        public = person.home / f"{person.home.name}.pub"
+        ids[person.home.name] = PublicKey.of_pem(public.read_bytes()).canonical_id
+        alice.run("docker", "trust", "signer", "add", "--key", str(public), person.home.name, gun)
+    for turn, person in enumerate((alice, bob)):
+        person.sign(f"v{turn}")
+    assert consumer.signed_tags() == {"v0": ["alice"], "v1": ["bob"]}
+    old = parse_file(RELEASES, service.repository_files(Gun(gun))[RELEASES])
+    assert old.version == 2
+
+    for role in (RELEASES, "targets/bob"):
+        alice.notary("delegation", "remove", "-p", "-y", gun, role, ids["bob"], folder="docker/trust")
+    assert RELEASES not in service.repository_files(Gun(gun))
+    assert alice.served.listener.accepted_updates[-2].removed == ("v0", "v1")
+    bob.sign("stolen", fails=True)
+    alice.sign("v2")
+    assert parse_file(RELEASES, service.repository_files(Gun(gun))[RELEASES]).version == 1
+    assert Client(alice.served, tmp_path / "new").signed_tags() == {"v2": ["alice"]}
+    assert consumer.signed_tags() == {"v2": ["alice"]}
 
 
 @pytest.mark.needs("notary")

@@ -276,20 +276,88 @@ def test_a_removed_delegation_leaves_the_snapshot_and_may_begin_again(room: Room
     assert again.changed == ("3",)
 
 
-def test_a_delegation_key_can_be_taken_away_without_the_delegate(room: Room, published: TrustSimulator) -> None:
-    published.bump(TARGETS)
-    published.delegate(RELEASES)
+def entrust(sim: TrustSimulator, role: RoleName, keys: list[PrivateKey], threshold: int = 1) -> None:
+    """The parent gives the role to these keys; the next version of the parent is ready."""
+    sim.keys[role] = keys
+    publics = [key.public for key in keys]
+    sim.bodies[role.parent] = documents.with_delegation(sim.bodies[role.parent], role, publics, threshold=threshold)
+    sim.bump(role.parent)
+
+
+@pytest.fixture
+def released(room: Room, published: TrustSimulator) -> TrustSimulator:
+    """With a tag in targets/releases, version 3, signed by the first of its two keys."""
+    published.delegate(RELEASES, keys=2)
+    second = published.keys[RELEASES].pop()
     published.sign_tag("2", b"two", RELEASES)
+    published.bump(TARGETS, RELEASES, RELEASES)
     room.service.publish(GUN, published.upload(TARGETS, RELEASES), "alice")
-    body = published.bodies[TARGETS]
-    published.bodies[TARGETS] = documents.with_delegation(
-        documents.without_delegation(body, RELEASES), RELEASES, [PrivateKey.generate().public]
-    )
-    published.bump(TARGETS)
-    update = room.service.publish(GUN, published.upload(TARGETS), "alice")
+    published.keys[RELEASES].append(second)
+    return published
+
+
+@pytest.mark.parametrize(("left", "threshold"), [([1], 1), ([0, 1], 2), ([], 1)])
+def test_a_delegation_whose_signatures_no_longer_suffice_ends_and_begins_anew(
+    room: Room, released: TrustSimulator, left: list[int], threshold: int
+) -> None:
+    old = room.service.current(GUN, RELEASES)
+    keys = [released.keys[RELEASES][index] for index in left] or [PrivateKey.generate()]
+    entrust(released, RELEASES, keys, threshold)
+    update = room.service.publish(GUN, released.upload(TARGETS), "alice")
     assert update is not None
-    assert update.removed == ("2",)
-    assert RELEASES in room.verified().skipped
+    assert (update.removed, update.dropped) == (("2",), {RELEASES})
+    assert room.verified().skipped == {} and RELEASES not in room.verified().versions
+    with pytest.raises(MetadataUnknown):
+        room.service.current(GUN, RELEASES)
+    assert room.service.by_hash(GUN, RELEASES, old.sha256).content == old.content
+    with pytest.raises(UpdateRefused, match=f"version 3 has {len(left) // 2} of {threshold} needed signatures"):
+        room.service.publish(GUN, {RELEASES: old.content}, "mallory")
+
+    released.bodies[RELEASES] = documents.empty_targets(released.now)
+    released.sign_tag("3", b"three", RELEASES)
+    again = room.service.publish(GUN, released.upload(RELEASES), "bob")
+    assert again is not None
+    assert (again.versions[RELEASES], again.changed, again.dropped) == (1, ("3",), frozenset())
+    released.sign_tag("4", b"four", RELEASES)
+    with pytest.raises(VersionConflict):
+        room.service.publish(GUN, released.upload(RELEASES), "bob")
+
+
+@pytest.mark.parametrize("version", [1, 4])
+def test_a_delegation_may_be_signed_anew_together_with_the_change_of_its_keys(
+    room: Room, released: TrustSimulator, version: int
+) -> None:
+    """As who has not read the old file begins (at 1), and as who has goes on (at 4)."""
+    entrust(released, RELEASES, [PrivateKey.generate()])
+    released.bodies[RELEASES] = documents.empty_targets(released.now, version=version)
+    update = room.service.publish(GUN, released.upload(TARGETS, RELEASES), "alice")
+    assert update is not None
+    assert (update.versions[RELEASES], update.removed, update.dropped) == (version, ("2",), {RELEASES})
+
+
+def test_a_delegation_goes_on_where_its_signatures_still_suffice(room: Room, released: TrustSimulator) -> None:
+    entrust(released, RELEASES, [released.keys[RELEASES][0], PrivateKey.generate()])
+    update = room.service.publish(GUN, released.upload(TARGETS), "alice")
+    assert update is not None
+    assert (update.versions[RELEASES], update.removed, update.dropped) == (3, (), frozenset())
+    released.bodies[RELEASES] = documents.empty_targets(released.now)
+    with pytest.raises(VersionConflict):
+        room.service.publish(GUN, released.upload(RELEASES), "alice")
+
+
+def test_what_stands_below_a_delegation_that_ends_ends_with_it(room: Room, released: TrustSimulator) -> None:
+    released.keys[RELEASES] = released.keys[RELEASES][:1]
+    deep = released.delegate("targets/releases/deep")
+    released.bump(RELEASES)
+    room.service.publish(GUN, released.upload(RELEASES, deep), "alice")
+    entrust(released, RELEASES, [PrivateKey.generate()])
+    with pytest.raises(UpdateRefused, match="targets/releases/deep is not a delegation of targets/releases"):
+        released.bump(deep)
+        room.service.publish(GUN, released.upload(TARGETS, deep), "alice")
+    update = room.service.publish(GUN, released.upload(TARGETS), "alice")
+    assert update is not None
+    assert update.dropped == {RELEASES, deep}
+    assert set(room.verified().versions) == {ROOT, TIMESTAMP, SNAPSHOT, TARGETS}
 
 
 def test_lookups_are_scoped_by_repository_and_role(room: Room, published: TrustSimulator) -> None:

@@ -5,10 +5,11 @@
 2. A staging repository is judged by the client's rules against the enrolled keys and against the highest versions
    that ever verified: a rollback is refused after a restart, a restore, or a deletion of the staging metadata (T4).
 3. What verified is remembered in one transaction, and only upwards. A delegation's version is remembered with its
-   keys: one that was removed and given to new keys begins again at version 1, as clients have it.
+   keys, and forgotten when an update that verifies ends its file: what comes next begins again at version 1, as
+   clients have it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -25,6 +26,7 @@ from customhouse.oci.digest import Digest
 from customhouse.trust.metadata import parse_root
 from customhouse.trust.names import ROOT, TIMESTAMP, TOP_ROLES, Gun, RoleName
 from customhouse.trust.service import TrustService
+from customhouse.trust.update import TrustUpdate
 from customhouse.trust.verify import RolledBack, RootNotEnrolled, SignedTag, TrustedRepository, verify_repository
 
 if TYPE_CHECKING:
@@ -92,31 +94,40 @@ class EnrolmentService:
         except NotFound:
             raise Untrusted(f"{repository} has no trust metadata", hint="Push with a signature first.") from None
         with self._store.read() as tx:  # one view: a publish in between would mix two repositories
-            files, chain = self._trust.repository_files(gun, tx), self._trust.root_versions(gun, tx)
             enrolled = self._enrolled(tx, publisher)
-            seen_root, seen = self._store.seen(tx, gun) or (None, {})
+            files, chain = self._trust.repository_files(gun, tx), self._trust.root_versions(gun, tx)
+            root, seen = self._store.seen(tx, gun) or (None, {})
         try:
-            trusted = verify_repository(
-                files,
-                [seen_root, *chain] if seen_root else chain,
-                gun=gun,
-                enrolled=enrolled,
-                seen={role: seen[role] for role in TOP_ROLES if role in seen},
-                now=now,
-            )
+            trusted = _judged(gun, files, [root, *chain] if root else chain, enrolled, seen, now)
         except RootNotEnrolled as error:
             raise NotEnrolled(publisher, repository, error.found, enrolled) from error
         except Invalid as error:
             raise Untrusted(f"{repository}: {error.message}", hint=error.hint) from error
-        versions = _remembered(trusted)
-        for name, version in versions.items():
-            if version < seen.get(name, 0):
-                older = RolledBack(RoleName(name.partition("@")[0]), version, seen[name])
-                raise Untrusted(f"{repository}: {older.message}", hint=older.hint)
         faults.point("enrolment.remember")
         with self._store.write() as tx:
-            self._store.remember(tx, gun, trusted.root.raw, versions, now)
+            self._store.remember(tx, gun, trusted.root.raw, _remembered(trusted), now)
         return trusted
+
+    def accepted(self, tx: "Connection", update: TrustUpdate) -> None:
+        """A trust update was accepted, in its transaction: the delegations that it ended are forgotten.
+
+        Only if it verifies against what is enrolled and was seen: old files that are published again, or another
+        root, make nothing forgotten.
+        """
+        publisher = publisher_of(update.gun.repository)
+        known = self._store.seen(tx, update.gun) if update.dropped and publisher else None
+        if known is None or publisher is None:
+            return
+        root, seen = known
+        ended = {name for name in seen if name.partition("@")[0] in update.dropped}
+        seen = {name: version for name, version in seen.items() if name not in ended}
+        files, chain = self._trust.repository_files(update.gun, tx), self._trust.root_versions(update.gun, tx)
+        now = self._clock()
+        try:
+            trusted = _judged(update.gun, files, [root, *chain], self._enrolled(tx, publisher), seen, now)
+        except Invalid:
+            return
+        self._store.remember(tx, update.gun, trusted.root.raw, _remembered(trusted), now, forgotten=ended)
 
     def enrol_certificate(self, principal: Principal, publisher: str, pem: bytes) -> list[EnrolledKey]:
         """Enrol the key of a certificate (or a bare public key) in PEM form."""
@@ -182,9 +193,21 @@ class EnrolmentService:
         self.after_enrolled()
         return [EnrolledKey(key.canonical_id, source) for key in keys]
 
-
     def _enrolled(self, tx: "Connection", publisher: str) -> frozenset[str]:
         return frozenset(row["key_id"] for row in self._store.roots(tx, publisher))
+
+
+def _judged(
+    gun: Gun, files: Mapping[RoleName, bytes], chain: Sequence[bytes], enrolled: frozenset[str],
+    seen: Mapping[str, int], now: datetime,
+) -> TrustedRepository:
+    """By the client's rules, against what was seen. Raises RootNotEnrolled, Invalid."""
+    top = {role: seen[role] for role in TOP_ROLES if role in seen}
+    trusted = verify_repository(files, chain, gun=gun, enrolled=enrolled, seen=top, now=now)
+    for name, version in _remembered(trusted).items():
+        if version < seen.get(name, 0):
+            raise RolledBack(RoleName(name.partition("@")[0]), version, seen[name])
+    return trusted
 
 
 def _remembered(trusted: TrustedRepository) -> dict[str, int]:

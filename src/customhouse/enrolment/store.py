@@ -1,5 +1,6 @@
 """Rows of enrolment: whose root keys we accept, and what we have ever seen of a staging GUN (invariant T4)."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -72,14 +73,24 @@ class EnrolmentStore(Store):
         row = tx.execute(select(seen_gun).where(seen_gun.c.gun == gun)).one_or_none()
         return (bytes(row.root), dict(row.versions)) if row else None
 
-    def remember(self, tx: Connection, gun: str, root: bytes, versions: dict[str, int], now: datetime) -> None:
-        """Raise what was seen; versions never go down, and what is not read now keeps its own."""
+    def remember(
+        self, tx: Connection, gun: str, root: bytes, versions: dict[str, int], now: datetime,
+        *, forgotten: Collection[str] = (),
+    ) -> None:
+        """Raise what was seen; versions never go down, and what is not read now keeps its own.
+
+        `forgotten` are roles that ended. A look that is older than the memory says nothing of delegations: those that
+        it saw may have ended since.
+        """
         self._database.lock(tx, f"seen:{gun}")
         before = self.seen(tx, gun)
         if before is None:
             tx.execute(insert(seen_gun).values(gun=gun, root=root, versions=versions, updated=now))
             return
-        merged = {role: max(version, before[1].get(role, 0)) for role, version in versions.items()}
+        if versions.get("timestamp", 0) < before[1].get("timestamp", 0):
+            versions = {role: version for role, version in versions.items() if "@" not in role}
+        known = {role: version for role, version in before[1].items() if role not in forgotten}
+        merged = {role: max(version, known.get(role, 0)) for role, version in versions.items()}
         kept = root if versions.get("root", 0) >= before[1].get("root", 0) else before[0]
-        values = {"root": kept, "versions": {**before[1], **merged}, "updated": now}
+        values = {"root": kept, "versions": {**known, **merged}, "updated": now}
         tx.execute(update(seen_gun).where(seen_gun.c.gun == gun).values(values))

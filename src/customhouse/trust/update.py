@@ -5,9 +5,10 @@
    version is above the stored one, by at most MAXIMUM_STEP: a publisher cannot run a version up to its end.
 3. The timestamp is always made here; the snapshot too, unless its key is the client's. A client's own timestamp is
    ignored. The keys that sign them are this repository's, held here, and listed by the root.
-4. A delegation that its parent no longer lists leaves the snapshot, and may start again at version 1.
-5. An uploaded file must be usable in the result; one that was there before and no longer is (a key was removed) is
-   left out by clients until it is signed again, and its tags count as removed.
+4. A delegation's file ends when its parent no longer lists it, or lists keys and a threshold that its signatures do
+   not meet. It leaves the snapshot, its tags count as removed, and its versions start anew at 1, as Go clients do:
+   they would not load it. A client that caches the old file fails once and recovers.
+5. An uploaded file must be usable in the result.
 6. A file that is byte for byte the stored one changes nothing, so that the same request twice is answered alike.
 Notary v1 wire: validation on publish; defects of the Go server that are not copied.
 """
@@ -29,6 +30,7 @@ from customhouse.trust.verify import (
     SignedTag,
     TrustedRepository,
     TrustError,
+    valid_signers,
     verify_repository,
     verify_root_step,
 )
@@ -88,7 +90,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Admitted:
-    """The files to store, the roles that are no longer current, and the repository that results."""
+    """The files to store, the delegations whose stored file ended (rule 4), and the repository that results."""
 
     files: Mapping[RoleName, Signed[AnyBody]]
     dropped: frozenset[RoleName]
@@ -97,7 +99,8 @@ class Admitted:
 
 @dataclass(frozen=True)
 class TrustUpdate:
-    """An accepted publish: versions and tags as they are after it, and which tags differ from before."""
+    """An accepted publish: versions and tags as they are after it, which tags differ from before, and the delegations
+    whose versions start anew."""
 
     gun: Gun
     actor: str
@@ -105,17 +108,19 @@ class TrustUpdate:
     tags: Mapping[str, SignedTag]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    dropped: frozenset[RoleName] = frozenset()
 
 
-def difference(gun: Gun, actor: str, before: Mapping[str, SignedTag], after: TrustedRepository) -> TrustUpdate:
+def difference(gun: Gun, actor: str, before: Mapping[str, SignedTag], admitted: Admitted) -> TrustUpdate:
     """Name the tags that are new, point elsewhere, or are gone."""
+    after = admitted.repository
     tags = after.tags
     changed = tuple(
         name for name, tag in tags.items() if name not in before
         or (before[name].digest, before[name].length) != (tag.digest, tag.length)
     )  # fmt: skip
     removed = tuple(sorted(set(before) - set(tags)))
-    return TrustUpdate(gun, actor, after.versions, tags, changed, removed)
+    return TrustUpdate(gun, actor, after.versions, tags, changed, removed, admitted.dropped)
 
 
 def admit(
@@ -137,27 +142,26 @@ def admit(
         if not stored.files:
             raise _no_root()
         return None
-    for role, signed in sent.items():
-        _require_next(gun, role, signed.version, stored.version(role))
     result = {**stored.files, **{role: signed.raw for role, signed in sent.items()}}
+    listed, ended = _tree(stored, result, sent)
+    for role, signed in sent.items():
+        _require_next(gun, role, signed.version, stored.version(role), anew=role in ended)
     if ROOT not in result:
         raise _no_root()
     root = _root(stored, result[ROOT])
     if TARGETS not in result:
         raise UpdateRefused("ErrValidation", "targets must be loaded first", hint="Publish targets with the root.")
-    listed = _listed(result, sent)
     for role in sent:
         if role.is_delegation and role not in listed:
             raise UpdateRefused(
                 "ErrBadTargets", f"{role} is not a delegation of {role.parent}", hint="Publish its parent with it."
             )
-    dropped = frozenset(role for role in stored.files if role.is_delegation and role not in listed)
-    result = {role: raw for role, raw in result.items() if role not in dropped}
+    result = {role: raw for role, raw in result.items() if role in sent or role not in ended}
     made = _sign(root, result, stored, sent, held, now, timestamp_lifetime)
     result.update({role: signed.raw for role, signed in made.items()})
-    seen = {role: stored.version(role) for role in stored.files if role in result}
+    seen = {role: stored.version(role) for role in stored.files if role not in ended}
     repository = _judge(gun, result, [*stored.roots, root.raw], seen, sent, now)
-    return Admitted({**sent, **made}, dropped, repository)
+    return Admitted({**sent, **made}, ended, repository)
 
 
 def renewal(
@@ -202,12 +206,12 @@ def _parsed(role: RoleName, raw: bytes) -> Signed[AnyBody]:
         raise UpdateRefused(_kind(role), error.message) from None
 
 
-def _require_next(gun: Gun, role: RoleName, version: int, stored: int) -> None:
+def _require_next(gun: Gun, role: RoleName, version: int, stored: int, *, anew: bool) -> None:
     if role == ROOT and version > max(stored + 1, 2):
         raise UpdateRefused(
             "ErrBadRoot", f"Root modifications must increment the version. Current {stored}, new {version}"
         )
-    if stored and version <= stored:
+    if version <= stored and not anew:
         raise VersionConflict(gun, role, version, stored)
     if version > stored + MAXIMUM_STEP:
         raise UpdateRefused(
@@ -231,21 +235,30 @@ def _root(stored: Stored, raw: bytes) -> Signed[Root]:
     return root
 
 
-def _listed(result: Mapping[RoleName, bytes], sent: Mapping[RoleName, Signed[AnyBody]]) -> set[RoleName]:
-    """Every delegation that is named from targets down, whether or not it has a file yet."""
-    found: set[RoleName] = set()
+def _tree(
+    stored: Stored, result: Mapping[RoleName, bytes], sent: Mapping[RoleName, Signed[AnyBody]]
+) -> tuple[set[RoleName], frozenset[RoleName]]:
+    """Every delegation that is named from targets down, with a file or without; and those whose stored file ended."""
+    listed: set[RoleName] = set()
+    unsigned: set[RoleName] = set()
     queue = [TARGETS]
     while queue:
         role = queue.pop()
-        if role not in result:
+        if role not in result or (role in unsigned and role not in sent):
             continue
         body = sent[role].body if role in sent else parse_targets(result[role], role).body
-        children = [entry.name for entry in body.delegations] if isinstance(body, Targets) else []
-        found.update(children)
-        queue += children
-        if len(found) > MAXIMUM_DELEGATIONS:
+        assert isinstance(body, Targets)
+        for entry in body.delegations:
+            listed.add(entry.name)
+            queue.append(entry.name)
+            if role in sent and entry.name in stored.files:  # otherwise its keys are those of the last publish
+                file = parse_targets(stored.files[entry.name], entry.name)
+                if len(valid_signers(file, body.keys, entry.keys)) < entry.keys.threshold:
+                    unsigned.add(entry.name)
+        if len(listed) > MAXIMUM_DELEGATIONS:
             raise UpdateRefused("ErrBadTargets", f"there are more than {MAXIMUM_DELEGATIONS} delegations")
-    return found
+    unlisted = {role for role in stored.files if role.is_delegation and role not in listed}
+    return listed, frozenset(unsigned | unlisted)
 
 
 def _signers(root: Root, role: RoleName, held: HeldKeys) -> list[Signer]:
