@@ -19,6 +19,7 @@ from customhouse.certification.store import CertificationStore
 from customhouse.certification.submission import ACTIVE, State, Submission
 from customhouse.db import Database
 from customhouse.enrolment.service import EnrolmentService
+from customhouse.enrolment.signers import SignersService
 from customhouse.enrolment.store import EnrolmentStore
 from customhouse.keys import PrivateKey
 from customhouse.publication.plan import HubKeys
@@ -72,6 +73,10 @@ class Rooms:
         self.enrolment = EnrolmentService(
             EnrolmentStore(database), self.trust, {"acme", "other"}.__contains__, self.audit, clock, HOST
         )
+        self.signers = SignersService(
+            EnrolmentStore(database), self.enrolment, self.trust, Vault(b"m" * 32), self.audit, clock, HOST
+        )
+        self.enrolment.before_verify = self.signers.align
         self.advisories = AdvisoriesService(AdvisoriesStore(database), self.audit, clock)
         self.policy = policy.bind(CHECKS)
         self.woken = 0

@@ -45,7 +45,7 @@ REQUEST_SECONDS, STEP_SECONDS = 5, 3
 
 def application(hub: Hub) -> ASGIApp:
     """Everything behind one origin."""
-    trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host)
+    trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host, begin=hub.signers.begin)
     registry_door = registry_http.Door(hub.registry, hub.authorizer)
     # No path and no such method are told in the API's dialect too, wherever there is no door to tell it.
     others = ExceptionMiddleware(Router(routes=api_routes(hub), redirect_slashes=False), handlers=handlers())
@@ -76,7 +76,7 @@ def api_routes(hub: Hub) -> list[Route]:
     return [
         *accounts_http.routes(hub.accounts, hub.settings.host),
         *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
-        *enrolment_http.routes(hub.enrolment, principal_of),
+        *enrolment_http.routes(hub.enrolment, hub.signers, principal_of),
         *review_http.routes(hub.certification, hub.review, principal_of),
         *publication_http.routes(hub.publication, principal_of, submission_json, lambda: bundle(hub)),
         *_administration(hub),

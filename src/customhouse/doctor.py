@@ -6,6 +6,7 @@ waits for a person · S3 what is examined, in review or to be published is pinne
 bytes agree · A1 the audit chain proves itself.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -130,10 +131,22 @@ def _guns(hub: Hub, running: bool) -> Iterator[Break]:
             except CustomhouseError as error:
                 yield Break("T1", gun, error.message)
                 continue
+            if hub.signers.misaligned(tx, gun) and not (running and _aligned_soon(hub, gun)):
+                yield Break("T1", gun, "its targets name other signers than are enrolled")
             ends = min(each.expires for each in trusted.targets.values())
             ends = min(ends, trusted.timestamp.expires, trusted.snapshot.expires)
             if running and kind_of(gun.repository) is Kind.OFFICIAL and ends <= hub.clock():
                 yield Break("T1", gun, f"something of it expired on {ends:%Y-%m-%d %H:%M} UTC and was not signed anew")
+
+
+def _aligned_soon(hub: Hub, gun: Gun) -> bool:
+    """Signers are rows first and metadata a moment later: is that moment over?"""
+    for _ in range(10):
+        time.sleep(0.5)
+        with hub.database.read() as tx:
+            if not hub.signers.misaligned(tx, gun):
+                return True
+    return False
 
 
 def _verified(hub: Hub, tx: Connection, gun: Gun) -> TrustedRepository:

@@ -2,8 +2,9 @@
 
 1. First start makes what is missing, each file whole or not at all: master key, hub keys, TLS, administrator.
 2. One thread keeps the hub moving: heartbeat, sweep of dead executors, workflows for submissions that have none,
-   renewal of timestamps, end of quarantines, sweeps of content. What it does is idempotent, so any number of hubs may
-   do it; when one duty fails the others are done all the same. How often is counted by a clock that nobody can set.
+   renewal of timestamps and of signers' targets, end of quarantines, sweeps of content. What it does is idempotent,
+   so any number of hubs may do it; when one duty fails the others are done all the same. How often is counted by a
+   clock that nobody can set.
 3. `close` stops within the seconds it is given; what is cut goes on at the next start.
 """
 
@@ -40,6 +41,7 @@ from customhouse.certification.steps import Steps
 from customhouse.certification.store import CertificationStore
 from customhouse.db import Database
 from customhouse.enrolment.service import EnrolmentService
+from customhouse.enrolment.signers import SignersService
 from customhouse.enrolment.store import EnrolmentStore
 from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
 from customhouse.keys import PrivateKey, PublicKey
@@ -89,6 +91,10 @@ class Hub:
         self.enrolment = EnrolmentService(
             EnrolmentStore(self.database), self.trust, self._publisher_exists, self.audit, clock, host
         )
+        self.signers = SignersService(
+            EnrolmentStore(self.database), self.enrolment, self.trust, self.vault, self.audit, clock, host
+        )
+        self.enrolment.before_verify = self.signers.align
         self.advisories = AdvisoriesService(AdvisoriesStore(self.database), self.audit, clock)
         checks = discover()
         self.policy = _policy(settings.policy).bind(checks)
@@ -199,6 +205,7 @@ class Hub:
             if time.monotonic() - renewed >= RENEW_SECONDS:
                 renewed = time.monotonic()
                 self._do(lambda: self.trust.renew_all(self.clock()))
+                self._do(self.signers.align_all)
             self._do(lambda: pipeline.start_waiting(self.workflows, self.certification))
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()

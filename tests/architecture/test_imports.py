@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "accounts.caller": "what every door of the API asks first, over starlette's request",
     "accounts.passwords": "argon2 at bounded speed: holds a semaphore",
     "certification.steps": "half of the service: what a workflow does with a submission",
+    "enrolment.signers": "half of the service: who signs where the hub keeps the root",
     "registry.client": "speaks the wire to another registry",
     "registry.content": "names the errors of blobs.py among the registry's own",
     "registry.dialect": "part of the door: errors as OCI has them",

@@ -26,7 +26,7 @@ COMMANDS = {
     "logout": ("login:logout", "Forget a login, here and at the hub."),
     "whoami": ("login:whoami", "Show who the hub takes you for."),
     "user": ("user:user", "Add, list and change users."),
-    "publisher": ("publisher:publisher", "Publishers, their members and their root keys."),
+    "publisher": ("publisher:publisher", "Publishers, their members and their keys."),
     "token": ("token:token", "Access tokens for machines."),
     "submission": ("submission:submission", "Follow, review and withdraw submissions."),
     "waiver": ("waiver:waiver", "Accept a finding, with a reason and until a day."),

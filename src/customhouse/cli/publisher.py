@@ -1,6 +1,7 @@
-"""`customhouse publisher`: owners of a namespace, their members, and the root keys that are believed."""
+"""`customhouse publisher`: owners of a namespace, their members, and the keys that are believed."""
 
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -12,7 +13,7 @@ PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def publisher() -> None:
-    """Publishers, their members and their root keys."""
+    """Publishers, their members and their keys."""
 
 
 @publisher.command()
@@ -40,12 +41,14 @@ def list_publishers(out: Output, connections: Connections) -> None:
 @reporting
 @connected
 def show(out: Output, connections: Connections, name: str) -> None:
-    """Show a publisher with its members and enrolled root keys."""
+    """Show a publisher with its members, enrolled root keys and signers."""
     hub = connections.hub()
     found = hub.get(f"/publishers/{name}")
     found["roots"] = hub.get(f"/publishers/{name}/roots").get("keys", [])
+    found["signers"] = hub.get(f"/publishers/{name}/signers").get("signers", [])
     lines = [f"{found['name']}: members {', '.join(found['members']) or '-'}"]
     lines += [f"  root {key['id']}  {key['subject']}" for key in found["roots"]] or ["  no root key is enrolled"]
+    lines += [f"  signer {signer['name']}  {signer['key_id']}" for signer in found["signers"]]
     out.result(found, lines)
 
 
@@ -73,6 +76,50 @@ def unenrol(out: Output, connections: Connections, name: str, key: str) -> None:
     """Believe a root key (by its id) no longer."""
     connections.hub().delete(f"/publishers/{name}/roots/{key}")
     out.result({"publisher": name, "key": key, "removed": True}, f"{key} is no root of {name} any more")
+
+
+@publisher.command()
+@click.argument("repository", metavar="staging/PUBLISHER/NAME")
+@click.option("--reason", required=True, help="Why; it stands in the audit log.")
+@reporting
+@connected
+def reset(out: Output, connections: Connections, repository: str, reason: str) -> None:
+    """Let a staging repository begin anew after its keys were lost: what was seen of it is forgotten."""
+    connections.hub().post("/trust/reset", {"repository": repository, "reason": reason})
+    said = f"{repository} may begin anew: its next signed push makes new trust data"
+    out.result({"repository": repository, "reset": True}, said)
+
+
+@publisher.group()
+def signer() -> None:
+    """People and machines who sign with one key of their own; the hub keeps root and targets for them."""
+
+
+@signer.command("add")
+@click.argument("publisher_name", metavar="PUBLISHER")
+@click.argument("name")
+@click.option("--key", type=PEM, required=True, help="Public key of the signer, PEM, e.g. of key generate.")
+@reporting
+@connected
+def add_signer(out: Output, connections: Connections, publisher_name: str, name: str, key: Path) -> None:
+    """Let a public key sign in every repository of a publisher whose root the hub keeps."""
+    made = connections.hub().post(f"/publishers/{publisher_name}/signers", {"name": name, "key": key.read_text()})
+    lines = [f"{each['name']} signs for {publisher_name} with key {each['key_id']}" for each in made["signers"]]
+    out.result(made, lines)
+
+
+@signer.command("remove")
+@click.argument("publisher_name", metavar="PUBLISHER")
+@click.argument("name")
+@click.option("--key-id", default="", help="Only this one of the signer's keys.")
+@reporting
+@connected
+def remove_signer(out: Output, connections: Connections, publisher_name: str, name: str, key_id: str) -> None:
+    """Let a signer sign no more, in any repository of the publisher."""
+    query = f"?{urlencode({'key': key_id})}" if key_id else ""
+    connections.hub().delete(f"/publishers/{publisher_name}/signers/{quote(name, safe='')}{query}")
+    document = {"publisher": publisher_name, "signer": name, "removed": True}
+    out.result(document, f"{name} signs for {publisher_name} no more")
 
 
 @publisher.group()

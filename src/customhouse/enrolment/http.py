@@ -1,4 +1,8 @@
-"""The API of enrolment: GET|POST /api/v1/publishers/{name}/roots, DELETE /api/v1/publishers/{name}/roots/{key}."""
+"""The API of enrolment: whose root keys and whose signing keys are believed.
+
+GET|POST /api/v1/publishers/{name}/roots, DELETE …/roots/{key} · GET|POST …/signers, DELETE …/signers/{signer}?key=ID ·
+POST /api/v1/trust/reset.
+"""
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -7,7 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from customhouse.accounts.caller import PrincipalOf, signed_in
+from customhouse.accounts.people import Principal
+from customhouse.enrolment.delegation import EnrolledSigner
 from customhouse.enrolment.service import EnrolmentService
+from customhouse.enrolment.signers import SignersService
 from customhouse.errors import Denied, Invalid
 from customhouse.problem import read_json, reply, routes_of_api
 
@@ -19,15 +26,28 @@ class NewRoot(msgspec.Struct):
     repository: str | None = None
 
 
-def routes(enrolment: EnrolmentService, principal_of: PrincipalOf) -> list[Route]:
+class NewSigner(msgspec.Struct):
+    """A signer's name and public key in PEM form."""
+
+    name: str
+    key: str
+
+
+class Reset(msgspec.Struct):
+    """The staging repository that begins anew, and why."""
+
+    repository: str
+    reason: str = ""
+
+
+def routes(enrolment: EnrolmentService, signers: SignersService, principal_of: PrincipalOf) -> list[Route]:
     """The door, answering errors as problem+json."""
 
     async def roots(request: Request) -> Response:
         who = await signed_in(request, principal_of)
         publisher = request.path_params["name"]
         if request.method == "GET":
-            if not (who.certifies or who.works_for(publisher, "pull")):
-                raise Denied(f"you are not of publisher {publisher}")
+            _may_see(who, publisher)
             keys = await run_in_threadpool(enrolment.roots, publisher)
         else:
             body = await read_json(request, NewRoot)
@@ -45,10 +65,46 @@ def routes(enrolment: EnrolmentService, principal_of: PrincipalOf) -> list[Route
         await run_in_threadpool(enrolment.remove, who, request.path_params["name"], request.path_params["key"])
         return Response(status_code=204)
 
-    path = "/api/v1/publishers/{name:str}/roots"
+    async def signing(request: Request) -> Response:
+        who = await signed_in(request, principal_of)
+        publisher = request.path_params["name"]
+        if request.method == "GET":
+            _may_see(who, publisher)
+            found = await run_in_threadpool(signers.signers, publisher)
+        else:
+            body = await read_json(request, NewSigner)
+            added = await run_in_threadpool(signers.add, who, publisher, body.name, body.key.encode())
+            found = [added]
+        return reply({"publisher": publisher, "signers": [_signer(each) for each in found]})
+
+    async def remove_signer(request: Request) -> Response:
+        who = await signed_in(request, principal_of)
+        publisher, name = request.path_params["name"], request.path_params["signer"]
+        gone = await run_in_threadpool(signers.remove, who, publisher, name, request.query_params.get("key", ""))
+        return reply({"publisher": publisher, "signers": [_signer(each) for each in gone]})
+
+    async def reset(request: Request) -> Response:
+        who = await signed_in(request, principal_of)
+        body = await read_json(request, Reset)
+        await run_in_threadpool(enrolment.reset, who, body.repository, body.reason)
+        return Response(status_code=204)
+
+    path = "/api/v1/publishers/{name:str}"
     return routes_of_api(
         [
-            Route(path, roots, methods=["GET", "POST"]),
-            Route(path + "/{key:str}", remove, methods=["DELETE"]),
+            Route(path + "/roots", roots, methods=["GET", "POST"]),
+            Route(path + "/roots/{key:str}", remove, methods=["DELETE"]),
+            Route(path + "/signers", signing, methods=["GET", "POST"]),
+            Route(path + "/signers/{signer:str}", remove_signer, methods=["DELETE"]),
+            Route("/api/v1/trust/reset", reset, methods=["POST"]),
         ]
     )
+
+
+def _may_see(who: Principal, publisher: str) -> None:
+    if not (who.certifies or who.works_for(publisher, "pull")):
+        raise Denied(f"you are not of publisher {publisher}")
+
+
+def _signer(signer: EnrolledSigner) -> dict[str, str]:
+    return {"name": signer.name, "key_id": signer.key.key_id}

@@ -74,6 +74,7 @@ class EnrolmentService:
         self._audit, self._clock, self._host = audit, clock, host
         self.on_enrolled: Callable[[Connection, str], None] = lambda tx, publisher: None
         self.after_enrolled: Callable[[], None] = lambda: None
+        self.before_verify: Callable[[Gun], object] = lambda gun: None
 
     def verify_tag(self, repository: str, publisher: str, tag: str, digest: Digest) -> SignedTag:
         """The publisher's signature of tag -> digest, verified now. Raises NotEnrolled or Untrusted."""
@@ -89,6 +90,7 @@ class EnrolmentService:
         """The whole repository by the client's rules, as a fresh and as a returning client would see it."""
         gun = Gun.parse(f"{self._host}/{repository}")
         now = self._clock()
+        self.before_verify(gun)
         try:
             self._trust.current(gun, TIMESTAMP)  # signed anew where it is due: the hub may have slept for weeks
         except NotFound:
@@ -172,26 +174,58 @@ class EnrolmentService:
     def _enrol(
         self, principal: Principal, publisher: str, keys: list[PublicKey], source: str
     ) -> list[EnrolledKey]:
-        _may_enrol(principal)
-        if not self._publisher_exists(publisher):
-            raise NotFound(f"there is no publisher {publisher}", hint=f"`customhouse publisher add {publisher}`")
-        now = self._clock()
+        self.require_may_enrol(principal, publisher)
         with self._store.write() as tx:
-            self._store.lock_roots(tx, publisher)
-            new = [key for key in keys if self._store.add_root(
-                tx, publisher, key.canonical_id, pem=key.bare.encoded, source=source, by=principal.owner, now=now
-            )]
-            faults.point("enrol.keys")
-            self.on_enrolled(tx, publisher)
-            faults.point("enrol.waiting")
-            for key in new:
-                self._audit.append(
-                    tx, actor=principal.owner, action="root.enrol", subject=publisher,
-                    detail={"key": key.canonical_id, "source": source}, now=now,
-                )
+            self.enrol_within(tx, principal, publisher, keys, source)
             faults.point("enrol.commit")
         self.after_enrolled()
         return [EnrolledKey(key.canonical_id, source) for key in keys]
+
+    def enrol_within(
+        self, tx: "Connection", principal: Principal, publisher: str, keys: list[PublicKey], source: str
+    ) -> None:
+        """Enrol root keys in the caller's transaction, who calls `after_enrolled` when it is committed."""
+        now = self._clock()
+        self._store.lock_roots(tx, publisher)
+        new = [key for key in keys if self._store.add_root(
+            tx, publisher, key.canonical_id, pem=key.bare.encoded, source=source, by=principal.owner, now=now
+        )]
+        faults.point("enrol.keys")
+        self.on_enrolled(tx, publisher)
+        faults.point("enrol.waiting")
+        for key in new:
+            self._audit.append(
+                tx, actor=principal.owner, action="root.enrol", subject=publisher,
+                detail={"key": key.canonical_id, "source": source}, now=now,
+            )
+
+    def require_may_enrol(self, principal: Principal, publisher: str) -> None:
+        """Raises Denied for those who may not vouch for a key, NotFound where there is no such publisher."""
+        _may_enrol(principal)
+        if not self._publisher_exists(publisher):
+            raise NotFound(f"there is no publisher {publisher}", hint=f"`customhouse publisher add {publisher}`")
+
+    def reset(self, principal: Principal, repository: str, reason: str) -> None:
+        """Let a staging repository begin anew: its trust data, and what was seen of it, are forgotten.
+
+        For a publisher who lost a root key. The one way round invariant T4, so it needs a person and a reason.
+        """
+        _may_enrol(principal)
+        repository = repository.removeprefix(f"{self._host}/")
+        if kind_of(repository) is not Kind.STAGING:
+            raise Invalid(f"{repository} is not a staging repository", hint="Name staging/PUBLISHER/NAME.")
+        if not reason.strip():
+            raise Invalid("a reset needs a reason", hint="It stands in the audit log for ever.")
+        gun, now = Gun.parse(f"{self._host}/{repository}"), self._clock()
+        with self._store.write() as tx:
+            forgotten = self._store.forget(tx, gun)
+            faults.point("reset.forgotten")
+            if not (self._trust.delete_within(tx, gun, principal.owner) or forgotten):
+                raise NotFound(f"there is no trust data of {repository}", hint="It can begin as it is.")
+            self._audit.append(
+                tx, actor=principal.owner, action="trust.reset", subject=gun, detail={"reason": reason[:1000]}, now=now
+            )
+            faults.point("reset.commit")
 
     def _enrolled(self, tx: "Connection", publisher: str) -> frozenset[str]:
         return frozenset(row["key_id"] for row in self._store.roots(tx, publisher))

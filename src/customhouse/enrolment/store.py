@@ -1,12 +1,16 @@
-"""Rows of enrolment: whose root keys we accept, and what we have ever seen of a staging GUN (invariant T4)."""
+"""Rows of enrolment: whose root keys we accept, who signs where the hub keeps the root, and what we have ever seen of
+a staging GUN (invariant T4)."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, LargeBinary, String, Table, Text, delete, insert, select, update
 
 from customhouse.db import Store, UtcDateTime, metadata
+from customhouse.enrolment.delegation import EnrolledSigner
+from customhouse.keys import PublicKey
 
 publisher_root = Table(
     "publisher_root",
@@ -19,6 +23,29 @@ publisher_root = Table(
     Column("enrolled", UtcDateTime, nullable=False),
 )
 
+publisher_key = Table(
+    "publisher_key",
+    metadata,
+    Column("publisher", String(64), primary_key=True),
+    Column("role", String(20), primary_key=True),  # root or targets, kept by the hub
+    Column("keytype", String(20), nullable=False),
+    Column("public", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+)
+
+publisher_signer = Table(
+    "publisher_signer",
+    metadata,
+    Column("publisher", String(64), primary_key=True),
+    Column("key_id", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("keytype", String(20), nullable=False),
+    Column("public", LargeBinary, nullable=False),
+    Column("enrolled_by", String(64), nullable=False),
+    Column("enrolled", UtcDateTime, nullable=False),
+)
+
 seen_gun = Table(
     "seen_gun",
     metadata,
@@ -27,6 +54,15 @@ seen_gun = Table(
     Column("versions", JSON, nullable=False),  # role (delegations: role@keys) -> highest version that verified
     Column("updated", UtcDateTime, nullable=False),
 )
+
+
+@dataclass(frozen=True)
+class KeptKey:
+    """A root or targets key that the hub keeps for a publisher; `sealed` opens in the hub's vault only."""
+
+    role: str
+    public: PublicKey
+    sealed: bytes
 
 
 class EnrolmentStore(Store):
@@ -94,3 +130,51 @@ class EnrolmentStore(Store):
         kept = root if versions.get("root", 0) >= before[1].get("root", 0) else before[0]
         values = {"root": kept, "versions": {**known, **merged}, "updated": now}
         tx.execute(update(seen_gun).where(seen_gun.c.gun == gun).values(values))
+
+    def forget(self, tx: Connection, gun: str) -> bool:
+        """Nothing was ever seen of this GUN; False if nothing was."""
+        return tx.execute(delete(seen_gun).where(seen_gun.c.gun == gun)).rowcount == 1
+
+    def kept(self, tx: Connection, publisher: str) -> list[KeptKey]:
+        """The keys that the hub keeps for a publisher: none, or one for root and one for targets."""
+        rows = tx.execute(select(publisher_key).where(publisher_key.c.publisher == publisher))
+        return [KeptKey(row.role, PublicKey(row.keytype, row.public), row.sealed) for row in rows]
+
+    def keepers(self, tx: Connection) -> frozenset[str]:
+        """Publishers for whom the hub keeps keys."""
+        return frozenset(tx.execute(select(publisher_key.c.publisher).distinct()).scalars())
+
+    def keep(self, tx: Connection, publisher: str, key: KeptKey, now: datetime) -> None:
+        """Store a key for good."""
+        tx.execute(
+            insert(publisher_key).values(
+                publisher=publisher, role=key.role, keytype=key.public.keytype, public=key.public.public,
+                sealed=key.sealed, created=now,
+            )  # fmt: skip
+        )
+
+    def signers(self, tx: Connection, publisher: str) -> list[EnrolledSigner]:
+        """The signers of a publisher, by name."""
+        rows = tx.execute(
+            select(publisher_signer)
+            .where(publisher_signer.c.publisher == publisher)
+            .order_by(publisher_signer.c.name, publisher_signer.c.key_id)
+        )
+        return [EnrolledSigner(row.name, PublicKey(row.keytype, row.public)) for row in rows]
+
+    def add_signer(self, tx: Connection, publisher: str, signer: EnrolledSigner, *, by: str, now: datetime) -> None:
+        """Enrol a key of a signer."""
+        tx.execute(
+            insert(publisher_signer).values(
+                publisher=publisher, key_id=signer.key.key_id, name=signer.name, keytype=signer.key.keytype,
+                public=signer.key.public, enrolled_by=by, enrolled=now,
+            )  # fmt: skip
+        )
+
+    def remove_signer(self, tx: Connection, publisher: str, key_id: str) -> None:
+        """End the enrolment of a signer's key."""
+        tx.execute(
+            delete(publisher_signer).where(
+                publisher_signer.c.publisher == publisher, publisher_signer.c.key_id == key_id
+            )
+        )

@@ -65,6 +65,14 @@ def root_certificate(key: PrivateKey, common_name: str, now: datetime) -> bytes:
     return made.public_bytes(serialization.Encoding.PEM)
 
 
+def fitting_name(gun: str) -> str:
+    """The GUN, or its longest prefix of whole components with `*` that a certificate can hold."""
+    name = gun
+    while len(name) > LONGEST_COMMON_NAME:
+        name = name.removesuffix("/*").rpartition("/")[0] + "/*"
+    return name
+
+
 def common_name(certificate: x509.Certificate) -> str:
     """The common name, or an empty text."""
     found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)

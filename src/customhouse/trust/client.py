@@ -64,8 +64,9 @@ class Anchor:
 class TrustClient:
     """One trust server; GUNs carry its host."""
 
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
+    def __init__(self, transport: Transport, actions: str = "pull") -> None:
+        """`actions` are asked for in the token's scope: a publisher's reading is the beginning of a push."""
+        self.transport, self._actions = transport, actions
 
     def fetch(self, gun: Gun, anchor: Anchor, now: datetime) -> TrustedRepository:
         """The verified repository. Raises NoTrustData, TrustError, InvalidMetadata, CertificateRefused, Unavailable."""
@@ -138,7 +139,7 @@ class TrustClient:
 
     def _get(self, gun: Gun, name: str, budget: int) -> bytes:
         answer = self.transport.request(
-            "GET", f"/v2/{gun}/_trust/tuf/{name}", scopes=(f"repository:{gun}:pull",), budget=budget
+            "GET", f"/v2/{gun}/_trust/tuf/{name}", scopes=(f"repository:{gun}:{self._actions}",), budget=budget
         )
         return answer.body
 

@@ -11,7 +11,7 @@ Notary v1 wire: HTTP API, errors, changefeed.
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import format_datetime
 from typing import Protocol
@@ -37,7 +37,7 @@ from customhouse.errors import (
     Unavailable,
 )
 from customhouse.trust.multipart import MalformedUpload, NoFilename, UploadParser
-from customhouse.trust.names import Gun, InvalidGun, InvalidRole, RoleName
+from customhouse.trust.names import ROOT, TIMESTAMP, Gun, InvalidGun, InvalidRole, RoleName
 from customhouse.trust.service import MetadataUnknown, TrustService
 from customhouse.trust.store import Change, StoredFile
 from customhouse.trust.update import UpdateRefused, VersionConflict
@@ -123,10 +123,15 @@ def routes(service: TrustService, authorizer: Authorizer, host: str) -> list[Bas
 class TrustDoor:
     """The trust server as an ASGI application."""
 
-    def __init__(self, service: TrustService, authorizer: Authorizer, host: str) -> None:
+    def __init__(
+        self, service: TrustService, authorizer: Authorizer, host: str,
+        begin: Callable[[Gun, str], bool] = lambda gun, actor: False,
+    ) -> None:
+        """`begin` makes the trust data of a GUN for an actor who may push there, where the hub keeps its root."""
         self._service = service
         self._authorizer = authorizer
         self._host = host
+        self._begin = begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -213,8 +218,22 @@ class TrustDoor:
                 raise MetadataUnknown(gun, target)
             return _file(self._service.by_version(gun, _role(found["role"]), version))
         if found := _CURRENT.fullmatch(target):
-            return _file(self._service.current(gun, _role(found["role"])))
+            return _file(self._current(request, gun, _role(found["role"])))
         raise UnknownPath("nothing is served there")
+
+    def _current(self, request: Request, gun: Gun, role: RoleName) -> StoredFile:
+        try:
+            return self._service.current(gun, role)
+        except MetadataUnknown:
+            if role not in (ROOT, TIMESTAMP):  # what clients ask for first
+                raise
+            try:
+                actor = self._authorize(request, gun, "push")
+            except (Unauthenticated, Denied):
+                actor = ""
+            if not actor or not self._begin(gun, actor):
+                raise
+        return self._service.current(gun, role)
 
     def _changes(self, request: Request, gun: Gun | None) -> Response:
         if gun is None:

@@ -21,7 +21,7 @@ from customhouse.oci.digest import Digest
 from customhouse.remote import RemoteError, RemoteInvalid
 from customhouse.transport import Transport
 from customhouse.trust import documents
-from customhouse.trust.certificates import LONGEST_COMMON_NAME, root_certificate
+from customhouse.trust.certificates import fitting_name, root_certificate
 from customhouse.trust.client import Anchor, NoTrustData, TrustClient
 from customhouse.trust.key_directory import KeyDirectory, KeyMissing
 from customhouse.trust.metadata import Targets
@@ -65,7 +65,7 @@ class TrustPublisher:
 
     def __init__(self, transport: Transport, keys: KeyDirectory, clock: Callable[[], datetime]) -> None:
         self.transport, self.keys, self._clock = transport, keys, clock
-        self._client = TrustClient(transport)
+        self._client = TrustClient(transport, "push,pull")
 
     def sign_tag(self, gun: Gun, tag: str, digest: Digest, length: int) -> Published:
         """Sign that `tag` is the manifest of this digest and length (bytes); makes the repository if need be."""
@@ -210,7 +210,7 @@ class TrustPublisher:
     def _create(self, gun: Gun, change: Change) -> Published:
         now = self._clock()
         root_key = self.keys.root_key()
-        root = root_key.with_certificate(root_certificate(root_key, _common_name(gun), now))
+        root = root_key.with_certificate(root_certificate(root_key, fitting_name(gun), now))
         mine = [entry.key_id for entry in self.keys.entries() if (entry.role, entry.gun) == (TARGETS, gun)]
         targets_key = self.keys.open(mine[0]) if mine else self.keys.create(TARGETS, gun)
         server = {role: self._server_key(gun, role) for role in (SNAPSHOT, TIMESTAMP)}
@@ -266,14 +266,6 @@ def _key_ids(repository: TrustedRepository, role: RoleName) -> set[str]:
 
 def _scopes(gun: Gun) -> tuple[str, ...]:
     return (f"repository:{gun}:push,pull",)
-
-
-def _common_name(gun: Gun) -> str:
-    """The GUN, or its longest prefix of whole components that a certificate can hold."""
-    name: str = gun
-    while len(name) > LONGEST_COMMON_NAME:
-        name = name.removesuffix("/*").rpartition("/")[0] + "/*"
-    return name
 
 
 def _busy(gun: Gun) -> Conflict:

@@ -239,15 +239,20 @@ class TrustService:
 
     def delete(self, gun: Gun, actor: str) -> None:
         """Forget all files of a GUN. Clients with a cache go on until their timestamp expires: this revokes nothing."""
-        now = self._clock()
         with self._store.write() as tx:
-            self._store.lock(tx, gun)
-            if not self._store.remove(tx, gun):
-                return
-            point("trust.delete.change")
-            self._store.add_change(tx, gun, 0, "", "deletion", now)
-            self._audit.append(tx, actor=actor, action="trust.delete", subject=gun, now=now)
-            point("trust.delete.commit")
+            if self.delete_within(tx, gun, actor):
+                point("trust.delete.commit")
+
+    def delete_within(self, tx: Connection, gun: Gun, actor: str) -> bool:
+        """`delete` in the caller's transaction; False when there was nothing."""
+        now = self._clock()
+        self._store.lock(tx, gun)
+        if not self._store.remove(tx, gun):
+            return False
+        point("trust.delete.change")
+        self._store.add_change(tx, gun, 0, "", "deletion", now)
+        self._audit.append(tx, actor=actor, action="trust.delete", subject=gun, now=now)
+        return True
 
     def changefeed(self, gun: Gun | None, change_id: int | None, records: int) -> list[Change]:
         """Oldest first. `records` > 0: that many after `change_id`; < 0: that many before it (None: the last ones)."""

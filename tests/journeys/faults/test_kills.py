@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.journeys.faults import scenarios
+from tests.journeys.faults import scenarios, team
 from tests.journeys.faults.matrix import Depth, Matrix
 from tests.journeys.faults.points import Point, points
 from tests.journeys.faults.site import Site
@@ -38,7 +38,7 @@ def postgresql(request: pytest.FixtureRequest, postgres: PostgreSQL) -> Iterator
 def _matrix(
     request: pytest.FixtureRequest, test: str, made: Callable[[], Site], depth: Depth
 ) -> Iterator[Matrix]:
-    matrix = Matrix(scenarios.ALL, made, HUBS)
+    matrix = Matrix((*scenarios.ALL, *team.ALL), made, HUBS)
     try:
         for item in request.session.items:  # all that was asked for, side by side
             if isinstance(item, pytest.Function) and item.originalname.startswith(test):
