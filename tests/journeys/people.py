@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,11 @@ class Person:
     password: str = PASSWORD
     publisher: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    client: str = "docker"
 
     def docker(self, *words: str | Path, trust: bool = False, stdin: str | None = None, **settings: str) -> Done:
         """Run docker; `trust` sets DOCKER_CONTENT_TRUST=1."""
-        cli = DockerCLI(self.engine, self.home, {"DOCKER_BUILDKIT": "0", **SECRETS, **self.settings})
+        cli = DockerCLI(self.engine, self.home, {"DOCKER_BUILDKIT": "0", **SECRETS, **self.settings}, self.client)
         done = cli(*words, check=False, stdin=stdin, **(TRUST if trust else {}), **settings)
         return Done(f"docker {' '.join(map(str, words))}", done.returncode, done.stdout, done.stderr)
 
@@ -172,12 +173,19 @@ class Town:
         return self
 
     def anonymous(self, name: str = "nobody") -> Person:
-        return Person(name, self.hub, self.homes / name, self.engine.url, password="")
+        return replace(self._person(name), password="")
 
     def person(self, name: str, role: str, publisher: str = "") -> Person:
         """A new user, signed in."""
         self.admin.customhouse_does("user", "add", name, "--role", role, "--password-stdin", stdin=PASSWORD)
-        return Person(name, self.hub, self.homes / name, self.engine.url, publisher=publisher).sign_in()
+        return replace(self._person(name), publisher=publisher).sign_in()
+
+    def _person(self, name: str) -> Person:
+        return Person(name, self.hub, self.homes / name, self.engine.url, client=self.engine.client)
+
+    def at(self, engine: Dockerd) -> "Town":
+        """The same hub, for people who come with another engine and its client."""
+        return Town(self.hub, engine, self.homes)
 
     def publisher(self, name: str, *, enrolled: bool = True) -> Person:
         """A new publisher with one member, whose root key is enrolled."""

@@ -20,7 +20,7 @@ READY_SECONDS = 60
 
 
 def find(program: str) -> str:
-    """Debian keeps dockerd in /usr/sbin, which is not in everybody's PATH."""
+    """The path of a program; Debian keeps dockerd in /usr/sbin, which is not in everybody's PATH."""
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin")
     assert found, f"{program} is not installed: apt-get install docker.io"
     return found
@@ -33,6 +33,7 @@ class DockerCLI:
     url: str
     home: Path
     settings: Mapping[str, str] = field(default_factory=dict)
+    program: str = "docker"
 
     def environment(self, **settings: str) -> dict[str, str]:
         """What the client sees: nothing of the caller's environment but PATH."""
@@ -55,7 +56,7 @@ class DockerCLI:
     ) -> subprocess.CompletedProcess[str]:
         """Run `docker ARGUMENTS`; with `check` a failure shows what the client said."""
         done = subprocess.run(
-            [find("docker"), *map(str, arguments)],
+            [find(self.program), *map(str, arguments)],
             input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True, text=True, timeout=timeout, env=self.environment(**settings),
         )  # fmt: skip
@@ -65,14 +66,17 @@ class DockerCLI:
 
 
 class Dockerd:
-    """One running engine. `url` is for DOCKER_HOST and SDKs alike."""
+    """One running engine. `url` is for DOCKER_HOST and SDKs alike; `client` is the docker that belongs to it."""
 
-    def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, arguments: Sequence[str] = (), *,
+        program: str = "dockerd", storage: str = "vfs", client: str = "docker",
+    ) -> None:  # fmt: skip
+        self.folder, self.client = folder, client
         self.url = f"unix://{folder / 'docker.sock'}"
         self.log = folder / "dockerd.log"
         command = [
-            find("dockerd"), "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs",
+            find(program), "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver", storage,
             "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
             "--pidfile", str(folder / "dockerd.pid"), "-H", self.url, *arguments,
         ]  # fmt: skip
@@ -96,7 +100,7 @@ class Dockerd:
 
     def cli(self, home: Path, **settings: str) -> DockerCLI:
         """The docker client for the person who lives in `home`."""
-        return DockerCLI(self.url, home, settings)
+        return DockerCLI(self.url, home, settings, self.client)
 
     def stop(self) -> None:
         """SIGTERM, and after a while SIGKILL; then unmount what it left under its folder."""
