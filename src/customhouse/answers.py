@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 REMEMBERED = 8192
+MOST_BYTES = 64 * 1024 * 1024
 
 
 class Answers:
@@ -27,26 +28,41 @@ class Answers:
         self._lock = Lock()
         self._version = -1
         self._known: dict[Hashable, Any] = {}
+        self._held = 0
 
     @property
     def at_hand(self) -> bool:
         """Is asking so quick that it needs no thread? True of SQLite."""
         return self._database is not None
 
-    def get(self, question: Hashable, ask: Callable[[], T], *, worth: Callable[[T], bool] = lambda _: True) -> T:
-        """The remembered answer, or that of `ask`; "no such thing", and what is not `worth` it, is not remembered."""
+    def stamp(self) -> int | None:
+        """Changes with every commit; None where commits are not counted, and nothing may be remembered."""
+        if self._database is None:
+            return None
+        with self._lock:
+            return self._count(self._database)
+
+    def get(self, question: Hashable, ask: Callable[[], T], *, size: Callable[[T], int] = lambda _: 0) -> T:
+        """The remembered answer, or that of `ask`. "No such thing" is not remembered, nor is what would fill the
+        memory by its `size` in bytes."""
         if self._database is None:
             return ask()
         with self._lock:
             version = self._count(self._database)
             if version != self._version or len(self._known) >= REMEMBERED:
-                self._version, self._known = version, {}
+                self._version, self._known, self._held = version, {}, 0
             known = self._known
             if question in known:
                 return known[question]  # type: ignore[no-any-return]
         answer = ask()
-        if answer is not None and worth(answer):
-            known[question] = answer  # thrown away with the rest if a commit came between
+        if answer is not None and (count := size(answer)) <= MOST_BYTES:
+            with self._lock:
+                if known is self._known and question not in known:  # no commit was seen since it was asked
+                    if self._held + count > MOST_BYTES:
+                        known.clear()
+                        self._held = 0
+                    known[question] = answer
+                    self._held += count
         return answer
 
     def _count(self, database: Path) -> int:

@@ -32,6 +32,7 @@ EXCEPTIONS = {
     "trust.client": "speaks the wire to another trust server",
     "trust.key_directory": "a publisher's keys on his disk",
     "trust.publish": "a publisher's signing, over client and key directory",
+    "trust.ready": "part of the door: whole answers that are given again",
 }
 
 

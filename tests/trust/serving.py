@@ -26,7 +26,7 @@ from customhouse.audit import Audit
 from customhouse.db import Database
 from customhouse.signing import Vault
 from customhouse.trust import http
-from customhouse.trust.service import TrustService
+from customhouse.trust.service import FOREVER, TrustService
 from customhouse.trust.store import TrustStore
 from customhouse.trust.update import TrustUpdate
 
@@ -37,6 +37,7 @@ MASTER = b"m" * 32
 class Subject:
     subject: str
     owner: str = ""
+    expires: datetime = FOREVER
 
 
 @dataclass

@@ -5,6 +5,7 @@
    detail that docker and notary print; the whole body stays under 1 KiB, which is all they read.
 3. Nobody writes to an official or quarantined repository here, and the answer says where to push instead.
 4. Answers are never for shared caches: staging is private, and a stale timestamp would delay a withdrawal.
+5. What clients ask for most, current files and files by hash, is answered in the loop, again and again (ready.py).
 Notary v1 wire: HTTP API, errors, changefeed.
 """
 
@@ -12,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Protocol
 
@@ -38,7 +39,8 @@ from customhouse.errors import (
 )
 from customhouse.trust.multipart import MalformedUpload, NoFilename, UploadParser
 from customhouse.trust.names import ROOT, TIMESTAMP, Gun, InvalidGun, InvalidRole, RoleName
-from customhouse.trust.service import MetadataUnknown, TrustService
+from customhouse.trust.ready import Ready, ReadyAnswers, authorization
+from customhouse.trust.service import FOREVER, MetadataUnknown, TrustService
 from customhouse.trust.store import Change, StoredFile
 from customhouse.trust.update import UpdateRefused, VersionConflict
 
@@ -48,6 +50,9 @@ CATALOG = "catalog"  # the name under which the changefeed of all repositories i
 MAXIMUM_MESSAGE = 640
 MAXIMUM_RECORDS = 1000
 DEFAULT_RECORDS = 100
+
+
+Answer = Response | Ready
 
 
 class Bearer(Protocol):
@@ -60,6 +65,10 @@ class Bearer(Protocol):
     @property
     def owner(self) -> str:
         """The person behind a machine's token, who is the author of what it signs; may be empty."""
+
+    @property
+    def expires(self) -> datetime:
+        """From when on he has to prove it anew."""
 
 
 class Authorizer(Protocol):
@@ -112,6 +121,8 @@ _METHODS = ("GET", "POST", "PUT", "HEAD", "DELETE")
 
 def owns(path: str) -> bool:
     """Is this path one of the trust door? To be asked before the registry's routes."""
+    if "/_trust/tuf/" in path:
+        return path.startswith("/v2/")
     return path in (_ALL_CHANGES, _HEALTH) or _GUN_PATH.fullmatch(path) is not None
 
 
@@ -132,11 +143,16 @@ class TrustDoor:
         self._authorizer = authorizer
         self._host = host
         self._begin = begin
+        self._ready = ReadyAnswers(service.moment)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
         try:
-            response = await self._answer(request)
+            if scope["method"] == "GET":
+                ready = self._ready.get(scope, lambda: self._at_once(scope))
+                if ready is not None:
+                    await ready.send(send)
+                    return
+            response = await self._answer(Request(scope, receive))
         except ClientDisconnect:
             return
         except CustomhouseError as error:
@@ -144,9 +160,12 @@ class TrustDoor:
         except Exception:
             log.exception("a trust request failed")
             response = _refusal(CustomhouseError("the trust server failed"))
-        await response(scope, receive, send)
+        if isinstance(response, Ready):
+            await response.send(send)
+        else:
+            await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Answer:
         path, method = request.url.path, request.method
         if method not in _METHODS:
             return Response(status_code=405)
@@ -162,23 +181,26 @@ class TrustDoor:
             gun = self._writable(found["gun"])
             actor = await run_in_threadpool(self._authorize, request, gun, "push")
             return await self._publish(request, gun, actor)
-        if method == "GET" and (ready := self._at_once(request, found["gun"], rest)) is not None:
-            return ready
         return await run_in_threadpool(self._rest, request, found["gun"], rest)
 
-    def _at_once(self, request: Request, name: str, rest: str) -> Response | None:
+    def _at_once(self, scope: Scope) -> Ready | None:
         """What can be answered without leaving the loop: the files that clients ask for most."""
-        target = rest.removeprefix("tuf/")
+        found = _GUN_PATH.fullmatch(scope["path"])
+        target = found["rest"].removeprefix("tuf/") if found else ""
         by_hash = _BY_HASH.fullmatch(target)
         asked = by_hash or _CURRENT.fullmatch(target)
-        if asked is None or target == rest:
+        if found is None or asked is None:
             return None
-        gun, role = self._readable(name), _role(asked["role"])
-        self._authorize(request, gun, "pull")
-        file = self._service.at_once(gun, role, by_hash["hash"] if by_hash else "")
-        return None if file is None else _file(file, immutable=by_hash is not None)
+        gun, role = self._readable(found["gun"]), _role(asked["role"])
+        sent = authorization(scope).decode("latin-1")
+        bearer = self._authorizer.authorize(sent or None, gun.repository, "pull")
+        given = self._service.at_once(gun, role, by_hash["hash"] if by_hash else "")
+        if given is None:
+            return None
+        file, until = given
+        return _file(file, immutable=by_hash is not None, until=min(until, bearer.expires))
 
-    def _rest(self, request: Request, name: str, rest: str) -> Response:
+    def _rest(self, request: Request, name: str, rest: str) -> Answer:
         method = request.method
         if rest == "changefeed" and method == "GET":
             return self._changes(request, self._readable(name))
@@ -208,7 +230,7 @@ class TrustDoor:
         public = self._service.key(gun, role, actor, rotate=rotate)
         return _json(public.document(), {"Cache-Control": "no-store"})
 
-    def _metadata(self, request: Request, gun: Gun, target: str) -> Response:
+    def _metadata(self, request: Request, gun: Gun, target: str) -> Ready:
         self._authorize(request, gun, "pull")
         if found := _BY_HASH.fullmatch(target):
             return _file(self._service.by_hash(gun, _role(found["role"]), found["hash"]), immutable=True)
@@ -323,10 +345,14 @@ def _change(change: Change) -> dict[str, object]:
     }
 
 
-def _file(file: StoredFile, *, immutable: bool = False) -> Response:
-    caching = "private, max-age=2592000, immutable" if immutable else "no-cache, no-store"
-    headers = {"Cache-Control": caching, "Last-Modified": format_datetime(file.created.astimezone(UTC), usegmt=True)}
-    return Response(file.content, media_type="application/json", headers=headers)
+def _file(file: StoredFile, *, immutable: bool = False, until: datetime = FOREVER) -> Ready:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(file.content)).encode()),
+        (b"cache-control", b"private, max-age=2592000, immutable" if immutable else b"no-cache, no-store"),
+        (b"last-modified", format_datetime(file.created.astimezone(UTC), usegmt=True).encode()),
+    ]
+    return Ready(headers, file.content, until)
 
 
 def _json(body: object, headers: Mapping[str, str] | None = None, *, status: int = 200) -> Response:

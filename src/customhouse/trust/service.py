@@ -10,7 +10,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -38,6 +38,8 @@ from customhouse.trust.verify import TrustedRepository
 log = logging.getLogger(__name__)
 
 SERVER_ROLES = (SNAPSHOT, TIMESTAMP)
+SHORT = 64 * 1024  # so many bytes of a row are read without a thread
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class MetadataUnknown(NotFound):
@@ -146,7 +148,7 @@ class TrustService:
         if found is None:
             raise MetadataUnknown(gun, role)
         now = self._clock()
-        if role in SERVER_ROLES and self._is_due(found, now):
+        if role in SERVER_ROLES and self._due(found) < now:
             try:
                 self.resign(gun, now)
             except (StorageFull, Unavailable):
@@ -164,15 +166,22 @@ class TrustService:
             raise MetadataUnknown(gun, f"{role}.{digest}")
         return found
 
-    def at_once(self, gun: Gun, role: RoleName, digest: str = "") -> StoredFile | None:
-        """The current file, or the one of this sha256, if it can be given without waiting: rows are local, and
-        nothing has to be signed anew first. None says: ask `current` or `by_hash`, in a thread."""
+    def moment(self) -> tuple[datetime, int | None]:
+        """Now, and a stamp that changes with every commit: what was right at the same stamp is right still, as far as
+        time does not change it. None: commits are not counted."""
+        return self._clock(), self._store.stamp()
+
+    def at_once(self, gun: Gun, role: RoleName, digest: str = "") -> tuple[StoredFile, datetime] | None:
+        """The current file, or the one of this sha256, if it can be given without waiting: rows are local, it is
+        short or in memory, and nothing has to be signed anew first; and the moment until which that is so.
+        None says: ask `current` or `by_hash`, in a thread."""
         if not self._store.at_hand:
             return None
-        found = self._store.look(gun, role, digest)
-        if found is None or (not digest and role in SERVER_ROLES and self._is_due(found, self._clock())):
+        found = self._store.look(gun, role, digest, at_most=SHORT)
+        if found is None:
             return None
-        return found
+        until = FOREVER if digest or role not in SERVER_ROLES else self._due(found)
+        return (found, until) if self._clock() < until else None
 
     def by_version(self, gun: Gun, role: RoleName, version: int) -> StoredFile:
         """A file by its version. Raises MetadataUnknown."""
@@ -333,9 +342,10 @@ class TrustService:
         self._store.add_key(tx, gun, role, row, now)
         return public, True
 
-    def _is_due(self, found: StoredFile, now: datetime) -> bool:
+    def _due(self, found: StoredFile) -> datetime:
+        """From when on it is to be signed anew."""
         lifetime = self._timestamp_lifetime if found.role == TIMESTAMP else SNAPSHOT_LIFETIME
-        return found.expires - now < lifetime / 2
+        return found.expires - lifetime / 2
 
 
 def _context(gun: Gun, role: RoleName) -> str:

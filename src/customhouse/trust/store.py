@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     delete,
+    func,
     insert,
     select,
     true,
@@ -31,8 +32,6 @@ from sqlalchemy import (
 
 from customhouse.answers import Answers
 from customhouse.db import Database, Store, UtcDateTime, metadata
-
-KEPT = 64 * 1024  # larger files are read each time: memory is for what is asked often
 
 trust_file = Table(
     "trust_file",
@@ -135,26 +134,30 @@ class TrustStore(Store):
         super().__init__(database)
         self._answers = Answers(database.path)
         self.at_hand = self._answers.at_hand
+        self.stamp = self._answers.stamp
 
     def lock(self, tx: Connection, gun: str) -> None:
         """Hold one repository until the transaction ends."""
         self._database.lock(tx, f"gun:{gun}")
 
-    def look(self, gun: str, role: str, digest: str = "") -> StoredFile | None:
-        """The current file, or the one of this sha256, as of now and without a transaction: the hot path."""
+    def look(self, gun: str, role: str, digest: str = "", *, at_most: int | None = None) -> StoredFile | None:
+        """The current file, or the one of this sha256, as of now and without a transaction: the hot path.
+
+        With `at_most`, one that is longer is not read from the database, and counts as absent.
+        """
 
         def ask() -> StoredFile | None:
+            condition = trust_file.c.sha256 == digest if digest else trust_file.c.current == true()
+            if at_most is not None:
+                condition &= func.length(trust_file.c.content) <= at_most
             with self.read() as tx:
-                return self.by_hash(tx, gun, role, digest) if digest else self.current(tx, gun, role)
+                return self._newest(tx, gun, role, condition)
 
-        return self._answers.get((gun, role, digest), ask, worth=lambda file: file is None or len(file.content) <= KEPT)
+        return self._answers.get((gun, role, digest), ask, size=lambda file: len(file.content) if file else 0)
 
     def current(self, tx: Connection, gun: str, role: str) -> StoredFile | None:
         """The file that is served without a version."""
-        found = tx.execute(
-            select(*_FILE).where(trust_file.c.gun == gun, trust_file.c.role == role, trust_file.c.current == true())
-        ).one_or_none()
-        return StoredFile(*found) if found else None
+        return self._newest(tx, gun, role, trust_file.c.current == true())
 
     def current_files(self, tx: Connection, gun: str) -> list[StoredFile]:
         """The current file of every role."""
