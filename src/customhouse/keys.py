@@ -234,6 +234,27 @@ class PrivateKey:
         return Signature(self.public.key_id, "ecdsa", r.to_bytes(width, "big") + s.to_bytes(width, "big"))
 
 
+@dataclass(frozen=True)
+class CertifiedSigner:
+    """Any signer, known by a certificate of its key."""
+
+    signer: Signer
+    public: PublicKey
+
+    def sign(self, payload: bytes) -> Signature:
+        """The signer's own, under the id of the certificate."""
+        made = self.signer.sign(payload)
+        return Signature(self.public.key_id, made.method, made.value)
+
+
+def certified(signer: Signer, pem: bytes) -> Signer:
+    """The signer, known by its certificate (as root roles must be). Raises InvalidKey for one of another key."""
+    public = PublicKey.of_certificate(pem)
+    if public.canonical_id != signer.public.canonical_id:
+        raise InvalidKey("the certificate is of another key")
+    return CertifiedSigner(signer, public)
+
+
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
 

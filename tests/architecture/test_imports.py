@@ -33,6 +33,7 @@ EXCEPTIONS = {
     "trust.key_directory": "a publisher's keys on his disk",
     "trust.publish": "a publisher's signing, over client and key directory",
     "trust.ready": "part of the door: whole answers that are given again",
+    "trust.signers": "half of a publisher's signing: who else may",
 }
 
 

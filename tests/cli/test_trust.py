@@ -63,12 +63,58 @@ def test_signers_are_added_and_removed_and_the_last_one_gives_the_tags_back_to_t
     assert "no key that may sign" in nobody.err
 
     person("image", "signer", "add", repository, "ci", "--key", tmp_path / "ci.pub")
+    listed = person("image", "signer", "list", repository, "--json").json["signers"]
+    assert [(row["signer"], row["paths"], row["threshold"], row["here"]) for row in listed] == [
+        ("ci", [""], 1, []), ("releases", [""], 1, [])
+    ]
+    assert "0 of 1" in person("image", "signer", "list", repository).out
     mine = person("image", "sign", f"{repository}:1", code=1)
     assert "no key that may sign" in mine.err  # docker's rule: with signers, their roles only
-    signed = person("image", "sign", f"{repository}:1", "--keys", machine, "--json",
-                    CUSTOMHOUSE_REPOSITORY_PASSPHRASE="root words").json
+    root_words = {"CUSTOMHOUSE_REPOSITORY_PASSPHRASE": "root words"}
+    signed = person("image", "sign", f"{repository}:1", "--keys", machine, "--json", **root_words).json
     assert sorted(signed["roles"]) == ["targets/ci", "targets/releases"]
 
-    person("image", "signer", "remove", repository, "ci")
+    # In targets the tag stands since before there were signers: docker would find it there, and the command says so.
+    still = person("image", "revoke", f"{repository}:1", "--keys", machine, code=1, **root_words)
+    assert f"{repository}:1 is signed still in targets, where docker finds it" in still.err
+    assert "it is gone from targets/ci, targets/releases" in still.err
+    assert person("image", "revoke", f"{repository}:1", "--json").json["roles"] == ["targets"]
+    assert person("trust", "list", repository, "--json").json["tags"] == []
+
+    person("image", "sign", f"{repository}:1", "--keys", machine, "--json", **root_words)
+    lost = person("image", "signer", "remove", repository, "ci")
+    assert f"1 lost its signature; sign it again: customhouse image sign {repository}:1@sha256:" in lost.err
+    person("image", "sign", f"{repository}:1")
     assert [tag["role"] for tag in person("trust", "list", repository, "--json").json["tags"]] == ["targets"]
     person("image", "push", "--sign", layout(tmp_path / "two", Labels={"a": "b"}), f"{repository}:2")
+
+
+def test_several_tags_are_signed_at_once_by_what_they_are_or_by_a_digest(
+    hub: HubProcess, admin: Person, signed_in: Maker, tmp_path: Path
+) -> None:
+    person = publisher_of("several", hub, admin, signed_in)
+    name = f"{hub.host}/staging/several/web"
+    first = person("image", "push", layout(tmp_path / "one"), f"{name}:1", "--json").json["digest"]
+    second = person("image", "push", layout(tmp_path / "two", Labels={"a": "b"}), f"{name}:2", "--json").json["digest"]
+
+    would = person("image", "sign", f"{name}:1", "2", "--dry-run", "--json").json
+    assert [(row["reference"], row["digest"], row["roles"]) for row in would] == [
+        (f"{name}:1", first, ["targets"]), (f"{name}:2", second, ["targets"])
+    ]
+    assert "there is no trust data" in person("trust", "list", name, code=1).err
+    signed = person("image", "sign", f"{name}:1", "2", "--json").json
+    assert [(row["digest"], row["roles"], row["missing"]) for row in signed] == [
+        (first, ["targets"], {}), (second, ["targets"], {})
+    ]
+    assert person("image", "sign", f"{name}@{first}", "1.0", "stable").out.splitlines() == [
+        f"{name}:1.0@{first}", f"{name}:stable@{first}"
+    ]
+    listed = person("trust", "list", name, "--json").json["tags"]
+    assert {tag["tag"]: tag["digest"] for tag in listed} == {"1": first, "2": second, "1.0": first, "stable": first}
+
+    gone = person("image", "sign", f"{name}:9", code=1)
+    assert f"{name} has no tag 9 in the registry" in gone.err and "Push the image first" in gone.err
+    absent = "sha256:" + "0" * 64
+    assert f"{name} has no {absent} in the registry" in person("image", "sign", f"{name}:1@{absent}", code=1).err
+    assert "does not name a registry and a tag" in person("image", "sign", f"{name}@{first}", code=2).err
+    assert "is not a tag" in person("image", "sign", f"{name}:1", "x/y", code=2).err

@@ -13,10 +13,12 @@ from customhouse.db import Database
 from customhouse.keyfiles import KeyFile, read_key_file, write_key_file
 from customhouse.keys import PrivateKey, PublicKey
 from customhouse.testing.trust_simulator import TrustSimulator
+from customhouse.trust import signers
 from customhouse.trust.metadata import parse_file
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.update import VersionConflict
 from tests.trust.serving import Served, serving
+from tests.trust.signing_people import ONE, TWO, Signatory
 
 PASSPHRASE = "correct horse battery"
 
@@ -204,6 +206,38 @@ def test_docker_initialises_signs_with_a_delegation_and_inspects(alice: Client) 
     assert read_key_file(private.read_bytes(), PASSPHRASE.encode()).key.public == bob
     files = alice.served.service.repository_files(Gun(gun))
     assert {"root", "targets", "snapshot", "timestamp"} <= set(files)
+
+
+@pytest.mark.needs("notary", "docker")
+def test_go_clients_read_what_two_signed_together_and_cannot_change_it_alone(alice: Client, consumer: Client) -> None:
+    """Thresholds above 1 are ours: docker and notary verify them, and sign only where they have keys enough."""
+    owner, ann, ben = (Signatory(alice.served, alice.home / name) for name in ("owner", "ann", "ben"))
+    gun = owner.gun
+    owner.publisher.sign_tag(gun, "1", ONE, 3)
+    signers.add(owner.publisher, gun, "ann", [ann.key("ann")])
+    signers.add(owner.publisher, gun, "ben", [ben.key("ben")], threshold=2)
+    ann.publisher.sign_tag(gun, "2", TWO, 3)
+
+    def shown() -> dict[str, list[str]]:
+        tags = json.loads(consumer.run("docker", "trust", "inspect", gun))[0]["SignedTags"]
+        return {tag["SignedTag"]: sorted(tag["Signers"]) for tag in tags}
+
+    assert shown() == {"1": ["Repo Admin"]}
+    ben.publisher.sign_tag(gun, "2", TWO, 3)
+    assert shown() == {"1": ["Repo Admin"], "2": ["ann", "ben"]}
+    assert TWO.hex in consumer.notary("list", gun)
+
+    lone = Client(alice.served, ann.home)
+    (ann.home / "docker").mkdir()
+    (ann.home / "docker" / "trust").symlink_to(ann.home / "trust")
+    before = alice.served.service.repository_files(gun)
+    alone = "found 1 of 2 needed keys"
+    assert alone in lone.run("docker", "trust", "revoke", "--yes", f"{gun}:2", fails=True)
+    assert alone in lone.notary("remove", "-p", gun, "2", "--roles", "targets/releases", fails=True)
+    assert alice.served.service.repository_files(gun) == before
+    assert ann.publisher.remove_tag(gun, "2").resolves
+    assert not ben.publisher.remove_tag(gun, "2").resolves
+    assert shown() == {"1": ["Repo Admin"]}
 
 
 @pytest.mark.needs("notary", "docker")

@@ -5,7 +5,7 @@
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -16,14 +16,14 @@ from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.output import Output, reporting
 from customhouse.cli.signer import signer
 from customhouse.cli.signing_keys import keys_option, open_keys, open_publisher
-from customhouse.errors import Invalid
+from customhouse.errors import Conflict, Invalid, NotFound
 from customhouse.oci.digest import Digest
-from customhouse.oci.manifest import Manifest, parse_manifest
-from customhouse.oci.reference import InvalidReference, Reference
-from customhouse.registry.client import RegistryClient
+from customhouse.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, InvalidManifest, Manifest, parse_manifest
+from customhouse.oci.reference import InvalidReference, Reference, valid_tag
+from customhouse.registry.client import RegistryClient, RemoteManifest
+from customhouse.remote import RemoteNotFound
 from customhouse.settings import client_environment, system_clock
-from customhouse.transport import Transport
-from customhouse.trust.names import Gun
+from customhouse.trust.names import Gun, RoleName
 from customhouse.trust.publish import Published, TrustPublisher
 
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
@@ -56,28 +56,55 @@ def push(out: Output, connections: Connections, source: str, reference: str, sig
         parsed = parse_manifest(local.manifest, local.media_type)
         _push_tree(client, target.repository, parsed, local.content)
         digest = client.put_manifest(target.repository, str(target.tag), local.manifest, parsed.media_type)
-    document = {"reference": str(target), "digest": str(digest), "size": len(local.manifest), "signed": sign}
+    document: dict[str, object] = {
+        "reference": str(target), "digest": str(digest), "size": len(local.manifest), "signed": sign,
+    }  # fmt: skip
     if not sign:
         out.note("not signed: it is not submitted until it is; run customhouse image sign")
         out.result(document, f"{target.name}:{target.tag}@{digest}")
         return
-    published = _sign(connections, transport, target, digest, len(local.manifest), keys)
-    _result(out, document, target, digest, published)
+    publisher = TrustPublisher(transport, open_keys(connections.environment, keys), system_clock)
+    published = publisher.sign_tag(Gun.parse(target.name), str(target.tag), digest, len(local.manifest))
+    _result(out, [document | {"signed": not published.missing}], published)
 
 
 @image.command()
 @click.argument("reference", metavar="REFERENCE[@DIGEST]")
+@click.argument("tags", nargs=-1, metavar="[TAG]...")
+@click.option("--dry-run", is_flag=True, help="Say what would be signed, by which role; open no key.")
 @keys_option
 @reporting
 @connected
-def sign(out: Output, connections: Connections, reference: str, keys: Path | None) -> None:
-    """Sign a tag whose image is in the registry already, an index too; nothing is pulled."""
-    target = full_reference(reference)
-    transport = connections.content(str(target.registry))
-    manifest = RegistryClient(transport).manifest(target.repository, target.digest or str(target.tag))
-    published = _sign(connections, transport, target, manifest.digest, manifest.size, keys)
-    document = {"reference": str(target), "digest": str(manifest.digest), "size": manifest.size, "signed": True}
-    _result(out, document, target, manifest.digest, published)
+def sign(
+    out: Output, connections: Connections, reference: str, tags: tuple[str, ...], dry_run: bool, keys: Path | None
+) -> None:
+    """Sign tags whose images are in the registry already, indexes too; nothing is pulled.
+
+    With a digest, the tags are signed as that digest; without, each as what it is in the registry. A digest needs no
+    tag in the registry.
+    """
+    target = full_reference(reference, tag=not tags)
+    wanted = [*((target.tag,) if target.tag else ()), *tags]
+    publisher = open_publisher(connections, str(target.registry), keys)
+    registry = RegistryClient(publisher.transport)
+    images = {tag: _signable(registry, target, tag) for tag in wanted}
+    gun = Gun.parse(target.name)
+    meant = {tag: (manifest.digest, manifest.size) for tag, manifest in images.items()}
+    if dry_run:
+        roles = publisher.roles(gun, tuple(meant))
+        out.note("nothing is signed: --dry-run")
+        rows = [
+            {"reference": f"{target.name}:{tag}", "digest": str(digest), "size": size, "roles": roles[tag]}
+            for tag, (digest, size) in meant.items()
+        ]
+        out.result(rows, out.table(rows, ("reference", "digest", "size", "roles")))
+        return
+    published = publisher.sign_tags(gun, meant)
+    rows = [
+        {"reference": f"{target.name}:{tag}", "digest": str(digest), "size": size, "signed": not published.missing}
+        for tag, (digest, size) in meant.items()
+    ]
+    _result(out, rows, published)
 
 
 @image.command()
@@ -90,8 +117,13 @@ def revoke(out: Output, connections: Connections, reference: str, keys: Path | N
     target = full_reference(reference)
     publisher = open_publisher(connections, str(target.registry), keys)
     done = publisher.remove_tag(Gun.parse(target.name), str(target.tag))
-    document = {"reference": reference, "roles": [str(role) for role in done.roles]}
-    out.result(document, f"{reference} is signed no more in {', '.join(done.roles)}")
+    gone = ", ".join(done.roles)
+    if done.resolves:
+        raise StillSigned(reference, gone, done.left, done.missing)
+    if done.left:
+        out.note(f"{', '.join(done.left)} lists it still; docker does not look there")
+    document = {"reference": reference, "roles": [str(role) for role in done.roles], "left": list(done.left)}
+    out.result(document, f"{reference} is signed no more in {gone}")
 
 
 @image.command("root-cert")
@@ -110,13 +142,25 @@ def root_cert(out: Output, target: Path | None, keys: Path | None) -> None:
     out.result(document, pem.rstrip() if target is None else f"root key {key.canonical_id} written to {target}")
 
 
-def full_reference(text: str) -> Reference:
-    """A reference with its registry and tag; anything less is wrong usage."""
+class StillSigned(Conflict):
+    """A tag was taken out of the roles that could be signed here, and clients find it in another one."""
+
+    def __init__(self, reference: str, gone: str, left: Sequence[str], missing: Mapping[RoleName, int]) -> None:
+        super().__init__(
+            f"{reference} is signed still in {', '.join(left)}, where docker finds it"
+            + (f"; it is gone from {gone}" if gone else ""),
+            hint="Have other signers run the same command: it is proposed to them."
+            if missing else "Run it again where a key of that role is; see: customhouse image signer list",
+        )
+
+
+def full_reference(text: str, *, tag: bool = True) -> Reference:
+    """A reference with its registry and, unless it has a digest, its tag; anything less is wrong usage."""
     try:
         found = Reference.parse(text)
     except InvalidReference as error:
         raise click.UsageError(f"{error.message}. {error.hint}") from error
-    if not found.registry or not found.tag:
+    if not found.registry or not (found.tag or (found.digest and not tag)):
         raise click.UsageError(f"{text} does not name a registry and a tag, such as localhost:5443/staging/acme/web:1")
     return found
 
@@ -139,21 +183,42 @@ def _push_tree(
             client.push_blob(repository, blob.digest, blob.size, partial(content, blob.digest))
 
 
-def _sign(
-    connections: Connections, transport: Transport, target: Reference, digest: Digest, size: int, keys: Path | None
-) -> Published:
-    publisher = TrustPublisher(transport, open_keys(connections.environment, keys), system_clock)
-    return publisher.sign_tag(Gun.parse(target.name), str(target.tag), digest, size)
+def _signable(registry: RegistryClient, target: Reference, tag: str) -> RemoteManifest:
+    """The manifest that a tag is to name. Raises NotFound, InvalidManifest."""
+    if not valid_tag(tag):
+        raise click.UsageError(f"{tag!r} is not a tag")
+    try:
+        found = registry.manifest(target.repository, target.digest or tag)
+    except RemoteNotFound as error:
+        what = target.digest or f"tag {tag}"
+        raise NotFound(
+            f"{target.name} has no {what} in the registry",
+            hint="Push the image first: a signature names what is there.",
+        ) from error
+    parsed = parse_manifest(found.raw, found.media_type)
+    if parsed.config and parsed.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
+        raise InvalidManifest(
+            f"{found.digest} is of an artifact ({parsed.referrer_type}), not of an image",
+            hint="Sign images and indexes of images; artifacts are no submissions.",
+        )
+    return found
 
 
-def _result(out: Output, document: dict[str, object], target: Reference, digest: Digest, published: Published) -> None:
+def _result(out: Output, rows: list[dict[str, object]], published: Published) -> None:
+    """One line a tag; a list with --json where several were asked for."""
     if published.created:
-        out.note(f"a new repository of trust was made for {target.name}; back its keys up")
-    document |= {
+        out.note(f"a new repository of trust was made for {published.gun}; back its keys up")
+    for role, missing in published.missing.items():
+        more = "1 more signature" if missing == 1 else f"{missing} more signatures"
+        out.note(f"{role} needs {more}: docker finds the tag when other signers have run the same command")
+    done = {
         "created": published.created,
         "changed": published.changed,
         "roles": [str(role) for role in published.roles],
+        "missing": {str(role): missing for role, missing in published.missing.items()},
         "root_key_ids": list(published.root_key_ids),
     }
-    out.result(document, f"{target.name}:{target.tag}@{digest}")
+    documents = [row | done for row in rows]
+    lines = [f"{row['reference']}".partition("@")[0] + f"@{row['digest']}" for row in rows]
+    out.result(documents[0] if len(documents) == 1 else documents, lines)
     sys.stdout.flush()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from customhouse.errors import Invalid, NotFound
 from customhouse.keyfiles import KeyFile, WrongPassphrase, read_key_file
-from customhouse.keys import PrivateKey, PublicKey
+from customhouse.keys import PrivateKey, PublicKey, Signer, certified
 from customhouse.signing import save_key_file
 
 Passphrase = Callable[[str, str, bool], bytes]
@@ -90,10 +90,10 @@ class KeyDirectory:
         self._opened[canonical_id] = file.key
         return file.key
 
-    def signer(self, public: PublicKey) -> PrivateKey:
+    def signer(self, public: PublicKey) -> Signer:
         """The private key of a public one, known by its certificate if it has one."""
         key = self.open(public.canonical_id)
-        return key.with_certificate(public.public) if public.certificates else key
+        return certified(key, public.public) if public.certificates else key
 
     def create(self, role: str, gun: str = "") -> PrivateKey:
         """A new ECDSA P-256 key, written encrypted before it is used."""

@@ -1,32 +1,34 @@
-"""The publisher's side of the trust wire: make a repository, sign a tag, take one away.
+"""The publisher's side of the trust wire: make a repository, sign tags, take them away.
 
 1. A new repository: root and targets keys here, snapshot and timestamp keys at the server, as docker makes it.
 2. Who signs: without delegations the targets key; with them every direct child of targets whose key is here and whose
-   paths allow the tag, and never targets itself.
-3. Only the files that change are sent. When another publish came first (VERSION), everything is read again and the
+   paths allow the tag, and never targets itself. A signer whose own role does not allow a tag does not release it.
+3. Where a role needs several signers, the file is published when the last one signs; until then it is a proposal
+   (cosigning.py).
+4. Only the files that change are sent. When another publish came first (VERSION), everything is read again and the
    change is made anew, a few times.
-4. Any digest can be signed that is in the registry, an index too: nothing has to be pulled or built here.
+5. Any digest can be signed that is in the registry, an index too: nothing has to be pulled or built here.
 Notary v1 wire: publish request; docker's push and trust sign.
 """
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from customhouse.errors import Conflict, NotFound
-from customhouse.keys import PrivateKey, PublicKey
+from customhouse.errors import Conflict, Invalid, NotFound
+from customhouse.keys import PublicKey, Signer, certified
 from customhouse.oci.digest import Digest
 from customhouse.remote import RemoteError, RemoteInvalid
 from customhouse.transport import Transport
-from customhouse.trust import documents
+from customhouse.trust import cosigning, documents
 from customhouse.trust.certificates import fitting_name, root_certificate
 from customhouse.trust.client import Anchor, NoTrustData, TrustClient
 from customhouse.trust.key_directory import KeyDirectory, KeyMissing
-from customhouse.trust.metadata import Targets
+from customhouse.trust.metadata import RoleKeys, Targets, parse_targets
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
-from customhouse.trust.verify import TrustedRepository
+from customhouse.trust.verify import NotEnoughSignatures, TrustedRepository
 
 ATTEMPTS = 4
 
@@ -41,196 +43,252 @@ class NotSignedHere(NotFound):
         self.gun, self.tag = gun, tag
 
 
-class NoSuchSigner(NotFound):
-    """The repository has no signer of this name."""
+class OutOfPaths(Invalid):
+    """The keys here may sign tags with other beginnings only."""
 
-    def __init__(self, gun: str, name: str) -> None:
-        super().__init__(f"{gun} has no signer {name}", hint=f"See them: docker trust inspect --pretty {gun}")
-        self.gun, self.name = gun, name
+    def __init__(self, gun: str, tag: str, paths: Sequence[str]) -> None:
+        beginnings = ", ".join(sorted(paths)) or "nothing"
+        super().__init__(
+            f"the keys here may sign tags of {gun} that begin with {beginnings}, not {tag}",
+            hint="Sign such a tag, or have the paths changed: customhouse image signer add --path",
+        )
+
+
+class TooFewKeys(Invalid):
+    """A role needs more signatures than there are keys of it here, and no role of one's own can hold a proposal."""
+
+    def __init__(self, gun: str, role: str, here: int, needed: int) -> None:
+        super().__init__(
+            f"{role} of {gun} needs {needed} signatures, and {here} of its keys are here",
+            hint="Sign where enough of its keys are, or be a signer with a role of your own: "
+            "customhouse image signer add",
+        )
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a publish did; `changed` is False when everything was as wanted already. Key ids are canonical."""
+    """What a publish did; `changed` is False when everything was as wanted already. Key ids are canonical.
+
+    `missing`: how many signatures each proposed role still needs. `left`: roles that list a removed tag still;
+    `resolves`: whether docker still finds it.
+    """
 
     gun: Gun
     created: bool
     changed: bool
     roles: tuple[RoleName, ...]
     root_key_ids: tuple[str, ...]
+    missing: Mapping[RoleName, int] = field(default_factory=dict)
+    left: tuple[RoleName, ...] = ()
+    resolves: bool = False
 
 
 class TrustPublisher:
     """Signs in one trust server's repositories with the keys of one directory."""
 
     def __init__(self, transport: Transport, keys: KeyDirectory, clock: Callable[[], datetime]) -> None:
-        self.transport, self.keys, self._clock = transport, keys, clock
+        self.transport, self.keys, self.clock = transport, keys, clock
         self._client = TrustClient(transport, "push,pull")
 
     def sign_tag(self, gun: Gun, tag: str, digest: Digest, length: int) -> Published:
         """Sign that `tag` is the manifest of this digest and length (bytes); makes the repository if need be."""
-        def add(body: Targets) -> Targets:
-            return documents.with_tag(body, tag, digest, length)
+        return self.sign_tags(gun, {tag: (digest, length)})
 
-        for attempt in range(1, ATTEMPTS + 1):
+    def sign_tags(self, gun: Gun, tags: Mapping[str, tuple[Digest, int]]) -> Published:
+        """Sign several tags in one publish. Raises KeyMissing, OutOfPaths, TooFewKeys."""
+        def act() -> Published:
             try:
-                try:
-                    repository = self._read(gun)
-                except NoTrustData:
-                    return self._create(gun, add)
-                return self._change(repository, self._roles(repository, tag), add)
-            except RemoteInvalid as error:
-                if error.code != "VERSION":
-                    raise
-                if attempt == ATTEMPTS:
-                    raise _busy(gun) from error
-        raise AssertionError("the last attempt returns or raises")
+                repository = self.read(gun)
+            except NoTrustData:
+                return self._create(gun, _adding(tags))
+            roles: dict[RoleName, dict[str, tuple[Digest, int]]] = {}
+            for tag, meant in tags.items():
+                for role in self._roles(repository, tag):
+                    roles.setdefault(role, {})[tag] = meant
+            return self.change(repository, {role: _adding(listed) for role, listed in roles.items()})
+
+        return self.persist(gun, act)
+
+    def roles(self, gun: Gun, tags: Sequence[str]) -> dict[str, list[RoleName]]:
+        """The roles in which the keys here would sign each tag. Raises KeyMissing, OutOfPaths."""
+        try:
+            repository = self.read(gun)
+        except NoTrustData:
+            return {tag: [TARGETS] for tag in tags}
+        return {tag: self._roles(repository, tag) for tag in tags}
 
     def remove_tag(self, gun: Gun, tag: str) -> Published:
-        """Sign that the tag is gone. Raises NotSignedHere."""
-        for attempt in range(1, ATTEMPTS + 1):
-            repository = self._read(gun)
+        """Sign that the tag is gone, in every role that the keys here sign. Raises NotSignedHere."""
+        def act() -> Published:
+            repository = self.read(gun)
             listed = [role for role, signed in repository.targets.items() if tag in signed.body.targets]
-            roles = [role for role in listed if self._signable(repository, role)]
+            roles = [role for role in listed if self.may_sign(repository, role)]
             if not roles:
                 raise NotSignedHere(gun, tag)
+            done = self.change(repository, {role: lambda body: documents.without_tag(body, tag) for role in roles})
+            left = tuple(role for role in listed if role not in roles or role in done.missing)
+            after = {
+                role: signed if role in left or role not in listed
+                else replace(signed, body=documents.without_tag(signed.body, tag))
+                for role, signed in repository.targets.items()
+            }
+            resolves = replace(repository, targets=after).tag(tag) is not None
+            return replace(done, left=left, resolves=resolves)
+
+        return self.persist(gun, act)
+
+    def persist(self, gun: Gun, act: Callable[[], Published]) -> Published:
+        """Act, and again when another publish came first."""
+        for _ in range(ATTEMPTS):
             try:
-                return self._change(repository, roles, lambda body: documents.without_tag(body, tag))
+                return act()
             except RemoteInvalid as error:
                 if error.code != "VERSION":
                     raise
-                if attempt == ATTEMPTS:
-                    raise _busy(gun) from error
-        raise AssertionError("the last attempt returns or raises")
-
-    def add_signer(self, gun: Gun, name: str, key: PublicKey) -> Published:
-        """Let a key sign tags, in its own role and in targets/releases, as docker does. Raises KeyMissing."""
-        own = RoleName.parse(f"{TARGETS}/{name}")
-
-        def add(body: Targets) -> Targets:
-            released = [*_delegated(body, RELEASES).values(), key]
-            return documents.with_delegation(documents.with_delegation(body, own, [key]), RELEASES, released)
-
-        return self._delegate(gun, add)
-
-    def remove_signer(self, gun: Gun, name: str) -> Published:
-        """Let a signer sign no more; what is in targets/releases is signed anew where another key of it is here.
-
-        Raises NoSuchSigner, KeyMissing.
-        """
-        own = RoleName.parse(f"{TARGETS}/{name}")
-
-        def remove(body: Targets) -> Targets:
-            gone = _delegated(body, own)
-            if not gone:
-                raise NoSuchSigner(gun, name)
-            left = [key for key_id, key in _delegated(body, RELEASES).items() if key_id not in gone]
-            body = documents.without_delegation(body, own)
-            if left:
-                return documents.with_delegation(body, RELEASES, left)
-            return documents.without_delegation(body, RELEASES)
-
-        return self._delegate(gun, remove)
-
-    def _delegate(self, gun: Gun, change: Change) -> Published:
-        """Change who may sign. The new targets, and the releases that its keys now are to have signed."""
-        repository, now = self._read(gun), self._clock()
-        if not self._signable(repository, TARGETS):
-            raise KeyMissing(self.keys.directory, f"the signers of {gun}", _key_ids(repository, TARGETS))
-        body = documents.next_targets(change(repository.targets[TARGETS].body), now)
-        files = {TARGETS: documents.sign_targets(TARGETS, body, self._signers(repository, TARGETS)).raw}
-        here = [key for key in _delegated(body, RELEASES).values() if self.keys.has(key.canonical_id)]
-        if RELEASES in repository.targets and here:
-            listed = documents.next_targets(repository.targets[RELEASES].body, now)
-            signers = [self.keys.signer(key) for key in here]
-            files[RELEASES] = documents.sign_targets(RELEASES, listed, signers).raw
-        return self._send(repository, files, now)
+                cause = error
+        raise Conflict(
+            f"others keep publishing to {gun} at the same time", hint="Run the same command again."
+        ) from cause
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def _read(self, gun: Gun) -> TrustedRepository:
+    def read(self, gun: Gun) -> TrustedRepository:
+        """The repository, from the root that was trusted last; expired files too, to be signed anew."""
         anchor = Anchor(known_root=self.keys.known_root(gun))
-        repository = self._client.fetch_for_update(gun, anchor, self._clock())
+        repository = self._client.fetch_for_update(gun, anchor, self.clock())
         self.keys.remember_root(gun, repository.root.raw)
         return repository
 
+    def may_sign(self, repository: TrustedRepository, role: RoleName) -> bool:
+        """Is one of the role's keys here?"""
+        return any(self.keys.has(key_id) for key_id in key_ids(repository, role))
+
+    def signers(self, keys: Mapping[str, PublicKey]) -> list[Signer]:
+        """Those of these keys that are here."""
+        return [self.keys.signer(key) for key in keys.values() if self.keys.has(key.canonical_id)]
+
+    def require_key(self, repository: TrustedRepository, role: RoleName, what: str) -> None:
+        """Raises KeyMissing when none of the role's keys is here; `what` it signs stands in the sentence."""
+        if not self.may_sign(repository, role):
+            raise KeyMissing(self.keys.directory, what, key_ids(repository, role))
+
     def _roles(self, repository: TrustedRepository, tag: str) -> list[RoleName]:
-        targets = repository.targets[TARGETS].body
-        if not targets.delegations:
-            if not self._signable(repository, TARGETS):
-                raise KeyMissing(self.keys.directory, f"tags of {repository.gun}", _key_ids(repository, TARGETS))
+        delegations = repository.targets[TARGETS].body.delegations
+        if not delegations:
+            self.require_key(repository, TARGETS, f"tags of {repository.gun}")
             return [TARGETS]
-        allowed = [entry for entry in targets.delegations if any(tag.startswith(path) for path in entry.paths)]
-        roles = [entry.name for entry in allowed if self._signable(repository, entry.name)]
-        if not roles:
-            wanted = {key_id for entry in allowed for key_id in _key_ids(repository, entry.name)}
+        mine = [entry for entry in delegations if self.may_sign(repository, entry.name)]
+        allowed = [entry.name for entry in mine if any(tag.startswith(path) for path in entry.paths)]
+        if not mine:
+            wanted = {key_id for entry in delegations for key_id in key_ids(repository, entry.name)}
             raise KeyMissing(self.keys.directory, f"{repository.gun}:{tag}", wanted)
-        return roles
-
-    def _signable(self, repository: TrustedRepository, role: RoleName) -> bool:
-        return any(self.keys.has(key_id) for key_id in _key_ids(repository, role))
-
-    def _signers(self, repository: TrustedRepository, role: RoleName) -> list[PrivateKey]:
-        return [
-            self.keys.signer(key) for key in _keys(repository, role).values() if self.keys.has(key.canonical_id)
-        ]
+        own = {entry.name for entry in mine if entry.name != RELEASES}
+        if not allowed or (own and not own & set(allowed)):
+            paths = [path for entry in mine if entry.name in (own or {RELEASES}) for path in entry.paths]
+            raise OutOfPaths(repository.gun, tag, paths)
+        return allowed
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    def _change(self, repository: TrustedRepository, roles: list[RoleName], change: Change) -> Published:
-        now, files = self._clock(), dict[RoleName, bytes]()
-        for role in roles:
-            signed = repository.targets.get(role)
-            old = signed.body if signed else documents.empty_targets(now, version=0)
-            new = change(old)
-            if signed is None or new.targets != old.targets or signed.expires <= now:
-                body = documents.next_targets(new, now)
-                files[role] = documents.sign_targets(role, body, self._signers(repository, role)).raw
+    def change(self, repository: TrustedRepository, changes: Mapping[RoleName, Change]) -> Published:
+        """Change the files of roles and publish what differs, or proposals of it."""
+        now, drafts = self.clock(), dict[RoleName, cosigning.Draft]()
+        for role, change in changes.items():
+            drafted = self._draft(repository, role, change, now)
+            if drafted:
+                drafts[role] = drafted
+        waiting = [each for each in drafts.values() if each.missing]
+        for proposal in waiting:
+            self._propose(repository, proposal, changes, drafts, now)
+        files = {role: each.file.raw for role, each in drafts.items() if not each.missing}
+        missing = {each.role: each.missing for each in waiting}
+        done = tuple(role for role in changes if role not in missing)
         if not files:
-            return Published(repository.gun, False, False, tuple(roles), tuple(sorted(repository.root_keys)))
-        return self._send(repository, files, now, tuple(roles))
+            return Published(repository.gun, False, False, done, tuple(sorted(repository.root_keys)), missing)
+        return replace(self.send(repository, files, now), roles=done, missing=missing)
 
-    def _send(
-        self, repository: TrustedRepository, files: dict[RoleName, bytes], now: datetime,
-        roles: tuple[RoleName, ...] = (),
-    ) -> Published:
-        signed = roles or tuple(files)
-        if self._signable(repository, SNAPSHOT):
-            files[SNAPSHOT] = self._snapshot(repository, files, now)
-        self._post(repository.gun, files)
-        return Published(repository.gun, False, True, signed, tuple(sorted(repository.root_keys)))
+    def _draft(
+        self, repository: TrustedRepository, role: RoleName, change: Change, now: datetime
+    ) -> cosigning.Draft | None:
+        """The next file of a role; None when it is as wanted."""
+        signed, role_keys = repository.targets.get(role), keys_of(repository, role)
+        old = signed.body if signed else documents.empty_targets(now, version=_stored_version(repository, role))
+        versions = {each: file.version for each, file in repository.targets.items()}
+        new = cosigning.without_stale(change(old), versions)
+        if signed and new.targets == old.targets and signed.expires > now:
+            return None
+        body = documents.next_targets(new, now)
+        others = [file.body for name, file in repository.targets.items() if name != role]
+        proposed = cosigning.proposals(others, role, body.version)
+        keys, counted = role_keys
+        return cosigning.draft(role, body, keys, counted, self.signers(keys), proposed)
 
-    def _snapshot(self, repository: TrustedRepository, files: Mapping[RoleName, bytes], now: datetime) -> bytes:
+    def _propose(
+        self, repository: TrustedRepository, proposal: cosigning.Draft, changes: Mapping[RoleName, Change],
+        drafts: dict[RoleName, cosigning.Draft], now: datetime,
+    ) -> None:
+        """Put a proposal into a role that the keys here sign alone, beside what changes there anyhow."""
+        alone = [
+            entry.name for entry in repository.targets[TARGETS].body.delegations
+            if entry.name != proposal.role and entry.keys.threshold == 1 and self.may_sign(repository, entry.name)
+        ]
+        if not alone:
+            here = len(proposal.signatures)
+            raise TooFewKeys(repository.gun, proposal.role, here, here + proposal.missing)
+        role = next((name for name in alone if name in changes), alone[0])
+
+        def both(body: Targets) -> Targets:
+            changed = changes[role](body) if role in changes else body
+            return cosigning.with_proposal(changed, proposal)
+
+        drafted = self._draft(repository, role, both, now)
+        if drafted:
+            drafts[role] = drafted
+
+    def send(self, repository: TrustedRepository, files: Mapping[RoleName, bytes], now: datetime) -> Published:
+        """Publish signed files, with the snapshot where its key is here."""
+        sent = dict(files)
+        if self.may_sign(repository, SNAPSHOT) and ROOT not in files:
+            sent[SNAPSHOT] = self.snapshot(repository, files, now)
+        self.post(repository.gun, sent)
+        return Published(repository.gun, False, True, tuple(files), tuple(sorted(repository.root_keys)))
+
+    def snapshot(self, repository: TrustedRepository, files: Mapping[RoleName, bytes], now: datetime) -> bytes:
         """Where the snapshot key is the publisher's, the snapshot is too (`notary init` without a rotation)."""
         kept = {role: signed.raw for role, signed in repository.targets.items()}
         current = {ROOT: repository.root.raw, **kept, **files}
-        version = repository.snapshot.version + 1
-        return documents.new_snapshot(current, version, self._signers(repository, SNAPSHOT), now).raw
+        listed = {entry.name for entry in parse_targets(current[TARGETS], TARGETS).body.delegations}
+        current = {role: raw for role, raw in current.items() if role.depth < 2 or _first(role) in listed}
+        signers = self.signers(keys_of(repository, SNAPSHOT)[0])
+        return documents.new_snapshot(current, repository.snapshot.version + 1, signers, now).raw
 
     def _create(self, gun: Gun, change: Change) -> Published:
-        now = self._clock()
+        now = self.clock()
         root_key = self.keys.root_key()
-        root = root_key.with_certificate(root_certificate(root_key, fitting_name(gun), now))
+        root = certified(root_key, root_certificate(root_key, fitting_name(gun), now))
         mine = [entry.key_id for entry in self.keys.entries() if (entry.role, entry.gun) == (TARGETS, gun)]
         targets_key = self.keys.open(mine[0]) if mine else self.keys.create(TARGETS, gun)
-        server = {role: self._server_key(gun, role) for role in (SNAPSHOT, TIMESTAMP)}
+        server = {role: self.server_key(gun, role) for role in (SNAPSHOT, TIMESTAMP)}
         signed_root = documents.new_root(documents.top_keys(root.public, targets_key.public, server), [root], now)
         body = change(documents.empty_targets(now))
         signed_targets = documents.sign_targets(TARGETS, body, [targets_key])
-        self._post(gun, {ROOT: signed_root.raw, TARGETS: signed_targets.raw})
+        self.post(gun, {ROOT: signed_root.raw, TARGETS: signed_targets.raw})
         self.keys.remember_root(gun, signed_root.raw)
         return Published(gun, True, True, (TARGETS,), (root.public.canonical_id,))
 
-    def _server_key(self, gun: Gun, role: RoleName) -> PublicKey:
+    def server_key(self, gun: Gun, role: RoleName, *, new: bool = False) -> PublicKey:
+        """The server's key of a role, or its next one, for which some servers want the right to do anything."""
+        method, rights = ("POST", "push,pull,*") if new else ("GET", "push,pull")
         path = f"/v2/{gun}/_trust/tuf/{role}.key"
-        answer = self.transport.request("GET", path, scopes=_scopes(gun), budget=256 * 1024)
+        answer = self.transport.request(method, path, scopes=(f"repository:{gun}:{rights}",), budget=256 * 1024)
         try:
             document = json.loads(answer.body)
             return PublicKey.parse(document["keytype"], document["keyval"]["public"])
         except (ValueError, KeyError, TypeError) as error:
             raise RemoteError(f"{self.transport.host} sent no usable {role} key") from error
 
-    def _post(self, gun: Gun, files: Mapping[RoleName, bytes]) -> None:
+    def post(self, gun: Gun, files: Mapping[RoleName, bytes]) -> None:
+        """Publish files, all or none."""
         boundary = secrets.token_hex(24)
         body = b"".join(
             f"--{boundary}\r\n"
@@ -239,34 +297,43 @@ class TrustPublisher:
             for role, raw in files.items()
         )
         self.transport.request(
-            "POST", f"/v2/{gun}/_trust/tuf/", scopes=_scopes(gun), body=body + f"--{boundary}--\r\n".encode(),
+            "POST", f"/v2/{gun}/_trust/tuf/", scopes=(f"repository:{gun}:push,pull",),
+            body=body + f"--{boundary}--\r\n".encode(),
             headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
         )
 
 
-def _keys(repository: TrustedRepository, role: RoleName) -> dict[str, PublicKey]:
-    """The keys that sign a role, by TUF id."""
+def keys_of(repository: TrustedRepository, role: RoleName) -> tuple[dict[str, PublicKey], RoleKeys]:
+    """The keys that sign a role, by TUF id, and how many must."""
     if role.is_delegation:
         parent = repository.targets[role.parent].body
         entry = parent.delegation(role)
-        return {key_id: parent.keys[key_id] for key_id in entry.keys.key_ids} if entry else {}
+        found = entry.keys if entry else RoleKeys((), 1)
+        return {key_id: parent.keys[key_id] for key_id in found.key_ids}, found
     root = repository.root.body
-    return {key_id: root.keys[key_id] for key_id in root.roles[role].key_ids}
+    return {key_id: root.keys[key_id] for key_id in root.roles[role].key_ids}, root.roles[role]
 
 
-def _delegated(body: Targets, role: RoleName) -> dict[str, PublicKey]:
-    """The keys of a child role, by TUF id; {} where there is no such role."""
-    entry = body.delegation(role)
-    return {key_id: body.keys[key_id] for key_id in entry.keys.key_ids} if entry else {}
+def key_ids(repository: TrustedRepository, role: RoleName) -> set[str]:
+    """Canonical ids of the keys that sign a role."""
+    return {key.canonical_id for key in keys_of(repository, role)[0].values()}
 
 
-def _key_ids(repository: TrustedRepository, role: RoleName) -> set[str]:
-    return {key.canonical_id for key in _keys(repository, role).values()}
+def _adding(tags: Mapping[str, tuple[Digest, int]]) -> Change:
+    def add(body: Targets) -> Targets:
+        for tag, (digest, length) in tags.items():
+            body = documents.with_tag(body, tag, digest, length)
+        return body
+
+    return add
 
 
-def _scopes(gun: Gun) -> tuple[str, ...]:
-    return (f"repository:{gun}:push,pull",)
+def _first(role: RoleName) -> RoleName:
+    """The child of targets above a delegation, or itself."""
+    return RoleName("/".join(role.split("/")[:2]))
 
 
-def _busy(gun: Gun) -> Conflict:
-    return Conflict(f"others keep publishing to {gun} at the same time", hint="Run the same command again.")
+def _stored_version(repository: TrustedRepository, role: RoleName) -> int:
+    """Of a file that clients leave out, because its signers were changed since: the next one comes after it."""
+    why = repository.skipped.get(role)
+    return why.version if isinstance(why, NotEnoughSignatures) else 0
