@@ -27,6 +27,7 @@ from customhouse.errors import Invalid
 KEY_TYPES = ("ecdsa", "rsa", "ed25519", "ecdsa-x509", "rsa-x509")
 RSA_MINIMUM_BITS = 2048
 MAXIMUM_KEY_BYTES = 64 * 1024
+CURVES = ("secp224r1", "secp256r1", "secp384r1", "secp521r1")  # what docker and notary read
 
 CryptoPublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 CryptoPrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -141,6 +142,8 @@ class PublicKey:
         key = _load(self.keytype, self.public)
         if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_MINIMUM_BITS:
             raise InvalidKey(f"RSA of {key.key_size} bits is too short; use ECDSA P-256, or RSA of 2048 bits or more")
+        if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
+            raise InvalidKey(f"the curve {key.curve.name} is not one that docker reads; use ECDSA P-256")
         return key
 
     def verify(self, payload: bytes, method: str, value: bytes) -> bool:

@@ -343,7 +343,7 @@ def _payload(document: dict[str, JSON]) -> bytes:
     """Canonical where there is such a form; a spoilt document that has none is still signed as it is written."""
     try:
         return canonical(document)
-    except NotCanonical:
+    except (NotCanonical, TypeError):  # TypeError: a fraction, which is not even in the type
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

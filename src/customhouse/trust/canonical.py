@@ -13,6 +13,7 @@ Notary v1 wire: canonical JSON and signed bytes.
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -82,8 +83,7 @@ def published(payload: bytes, signatures: Sequence[Signature]) -> bytes:
 def _distinct(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise NotCanonical(f"the key {twice[:60]!r} is there twice")
     return found
 

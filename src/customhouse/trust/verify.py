@@ -60,7 +60,7 @@ class RoleExpired(TrustError):
 
     def __init__(self, role: RoleName, version: int, expires: datetime) -> None:
         super().__init__(
-            role, f"{role} version {version} expired on {expires:%Y-%m-%d %H:%M} UTC", hint=f"Sign {role} again."
+            role, f"{role} version {version} expired on {expires.isoformat(' ')[:16]} UTC", hint=f"Sign {role} again."
         )
         self.version = version
         self.expires = expires
