@@ -44,8 +44,8 @@ from customhouse.enrolment.service import EnrolmentService
 from customhouse.enrolment.signers import SignersService
 from customhouse.enrolment.store import EnrolmentStore
 from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
+from customhouse.hub_keys import KeyFolder
 from customhouse.keys import PrivateKey, PublicKey
-from customhouse.publication.plan import HubKeys
 from customhouse.publication.service import PublicationService
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
@@ -53,8 +53,7 @@ from customhouse.review.service import ReviewService, waivers_of
 from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
 from customhouse.settings import Settings, system_clock
-from customhouse.signing import SealedSigner, Vault
-from customhouse.trust.certificates import common_name, root_certificate
+from customhouse.signing import Vault
 from customhouse.trust.service import TrustService
 from customhouse.trust.store import TrustStore
 from customhouse.wholefile import write_whole
@@ -80,7 +79,8 @@ class Hub:
         host = settings.host
 
         self.audit = Audit(self.database)
-        signer = TokenSigner(_token_key(settings.data / "keys", self.vault), settings.url)
+        self.keys = KeyFolder(settings.data / "keys", self.vault, host)
+        signer = TokenSigner(_token_key(self.keys, self.vault), settings.url)
         self.accounts = AccountsService(
             AccountsStore(self.database), self.audit, signer, Passwords(), clock, settings.anonymous_pull
         )
@@ -127,7 +127,7 @@ class Hub:
             enrolment=self.enrolment,
             registry=self.registry,
             trust=self.trust,
-            keys=_hub_keys(settings, self.vault, clock()),
+            keys=self.keys.load(settings.hub_name, clock()),
             audit=self.audit,
             clock=clock,
         )
@@ -169,6 +169,17 @@ class Hub:
         """There may be a submission without a workflow: look now."""
         self._awake.set()
 
+    def rotate_key(self, role: str) -> None:
+        """Make the hub's next key of a role; the next start signs with it."""
+        now = self.clock()
+
+        def announce(number: int, key: PublicKey) -> None:
+            detail = {"key": key.canonical_id, "number": number}
+            with self.database.write() as tx:
+                self.audit.append(tx, actor="hub", action="hub-key.rotate", subject=role, detail=detail, now=now)
+
+        self.keys.rotate(role, now, announce)
+
     def close(self, seconds: int) -> None:
         """Stop taking work; steps that run get so many seconds."""
         self._stopping.set()
@@ -193,6 +204,7 @@ class Hub:
         return True
 
     def _keep_moving(self) -> None:
+        self._do(lambda: self.publication.align_all(self.clock()))
         swept = time.monotonic()
         renewed = swept - RENEW_SECONDS  # at once: the hub may have slept for longer than a timestamp lives
         while not self._stopping.is_set():
@@ -249,42 +261,8 @@ def _master_key(settings: Settings) -> bytes:
         raise Invalid(f"{path} does not hold a master key", hint="It holds 64 hexadecimal digits.") from error
 
 
-def _hub_keys(settings: Settings, vault: Vault, now: datetime) -> HubKeys:
-    folder = settings.data / "keys"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    root = _sealed_key(folder, "root", vault)
-    certificate = folder / "root.crt"
-    if not certificate.exists():
-        key = PrivateKey.of_der(vault.unseal(root.sealed, root.context))
-        write_whole(certificate, root_certificate(key, f"{settings.host}/*", now))
-    public = PublicKey.of_certificate(certificate.read_bytes())
-    if (named := common_name(public.certificates[0])) != f"{settings.host}/*":
-        raise Conflict(
-            f"this hub signs as {named.removesuffix('/*')}, and its public URL is set to {settings.url}",
-            hint=f"Its name is in every signature: start it with --url https://{named.removesuffix('/*')}. "
-            f"If nothing was signed yet, remove {certificate} and {settings.data / 'tls'} to take another name.",
-        )
-    return HubKeys(
-        root=SealedSigner(vault, public, root.sealed, root.context),
-        targets=_sealed_key(folder, "targets", vault),
-        release=_sealed_key(folder, "release", vault),
-        name=settings.hub_name,
-    )
-
-
-def _sealed_key(folder: Path, name: str, vault: Vault) -> SealedSigner:
-    """A signing key at rest: `NAME.sealed`, made at first use."""
-    path, context = folder / f"{name}.sealed", f"hub-key:{name}"
-    if not path.exists():
-        write_whole(path, SealedSigner.create(vault, PrivateKey.generate(), context).sealed)
-    sealed = path.read_bytes()
-    public = PrivateKey.of_der(vault.unseal(sealed, context)).public
-    return SealedSigner(vault, public, sealed, context)
-
-
-def _token_key(folder: Path, vault: Vault) -> TokenKey:
-    folder.mkdir(exist_ok=True, mode=0o700)
-    signer = _sealed_key(folder, "token", vault)
+def _token_key(folder: KeyFolder, vault: Vault) -> TokenKey:
+    signer = folder.other("token")
     key = PrivateKey.of_der(vault.unseal(signer.sealed, signer.context)).crypto
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

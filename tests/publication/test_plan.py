@@ -1,6 +1,7 @@
 """What a publication signs, read as a client reads it: verify.py judges every set of files that is made here."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from customhouse.publication.plan import HubKeys
 from customhouse.testing.trust_simulator import TrustSimulator
 from customhouse.trust import documents
 from customhouse.trust.certificates import root_certificate
-from customhouse.trust.metadata import parse_file
+from customhouse.trust.metadata import parse_file, parse_root
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.verify import TrustedRepository, verify_repository
 
@@ -162,12 +163,85 @@ TestPublications = Publications.TestCase
 TestPublications.settings = settings(max_examples=10, stateful_step_count=8, deadline=None)
 
 
+def after(files: Mapping[RoleName, bytes], made: Mapping[RoleName, bytes], keys: HubKeys) -> TrustedRepository:
+    """As a consumer sees it who pinned the first root, and had seen what there was."""
+    roots = [files[ROOT], *([made[ROOT]] if ROOT in made else [])]
+    whole = {role: raw for role, raw in completed({**files, **made}, 2).items() if role != ROOT}
+    known = {parse_file(ROOT, files[ROOT]).body.keys[key].canonical_id for key in root_ids(files[ROOT])}  # type: ignore[union-attr]
+    trusted = verify_repository(whole, roots, gun=GUN, enrolled=frozenset(known), seen=seen_versions(files), now=NOW)
+    assert trusted.root_keys == {keys.root.public.canonical_id}
+    assert not trusted.skipped
+    return trusted
+
+
+def root_ids(raw: bytes) -> tuple[str, ...]:
+    return parse_root(raw).body.roles[ROOT].key_ids
+
+
+def seen_versions(files: Mapping[RoleName, bytes]) -> dict[RoleName, int]:
+    return {role: parse_file(role, raw).version for role, raw in files.items()}
+
+
+def test_what_is_on_the_present_keys_and_young_needs_nothing() -> None:
+    files = first()
+    assert plan.aligned(files, KEYS, NOW) == {} == plan.aligned(files, KEYS, NOW + timedelta(days=500))
+
+
 def test_what_is_in_the_second_half_of_its_life_is_signed_anew_with_the_same_tags() -> None:
     files = first()
-    assert plan.renewed(files, KEYS, NOW + timedelta(days=500)) == {}
     later = NOW + timedelta(days=600)
-    made = plan.renewed(files, KEYS, later)
+    made = plan.aligned(files, KEYS, later)
     assert set(made) == {TARGETS, RELEASES, HUB}
     trusted = seen(completed({**files, **made}, 2))
     assert set(trusted.tags) == {"1"} and trusted.versions[RELEASES] == 2
     assert all(trusted.targets[role].expires == later + documents.TARGETS_LIFETIME for role in made)
+
+
+def test_a_root_in_the_second_half_of_its_life_is_signed_anew_by_the_same_key() -> None:
+    made = plan.aligned(first(), KEYS, NOW + timedelta(days=1900))
+    assert set(made) == {ROOT, TARGETS, RELEASES, HUB}
+    assert parse_root(made[ROOT]).version == 2
+    assert after(first(), made, KEYS).versions[ROOT] == 2
+
+
+@pytest.mark.parametrize("role", ["root", "targets", "release", "root and release"])
+def test_a_repository_follows_a_rotated_key_and_keeps_its_tags(role: str) -> None:
+    new = hub_keys()
+    changes = {name: getattr(new, name) for name in role.split(" and ")}
+    keys = replace(KEYS, **changes, former_roots=(KEYS.root,) if "root" in changes else ())
+    files = first()
+    made = plan.aligned(files, keys, NOW)
+    expected = {"root": {ROOT, TARGETS}, "targets": {ROOT, TARGETS}, "release": {TARGETS, RELEASES, HUB}}
+    assert set(made) == set().union(*(expected[name] for name in changes))
+    trusted = after(files, made, keys)
+    assert trusted.tags["1"].digest == Digest.of(b"one") and trusted.signers("1") == ["customhouse"]
+    done = completed({**files, **made}, 2)
+    assert plan.aligned(done, keys, NOW) == {}, "and needs it once"
+    again = completed({**done, **plan.with_tag(done, keys, "2", Digest.of(b"two"), 3, NOW)}, 3)
+    assert set(after(files, again, keys).tags) == {"1", "2"}
+
+
+def test_the_old_release_key_signs_nothing_any_more() -> None:
+    keys = replace(KEYS, release=PrivateKey.generate())
+    files = first()
+    moved = completed({**files, **plan.aligned(files, keys, NOW)}, 2)
+    stolen = completed({**moved, **plan.with_tag(moved, KEYS, "evil", Digest.of(b"evil"), 4, NOW)}, 3)
+    assert "evil" not in seen(stolen, keys).tags
+
+
+def test_two_rotations_of_the_root_may_be_made_up_for_in_one() -> None:
+    second, third = hub_keys(), hub_keys()
+    keys = replace(KEYS, root=third.root, former_roots=(KEYS.root, second.root))
+    assert after(first(), plan.aligned(first(), keys, NOW), keys).tags
+
+
+def test_a_root_key_that_is_gone_is_named() -> None:
+    with pytest.raises(plan.RootKeyAbsent, match=KEYS.root.public.canonical_id[:12]):
+        plan.aligned(first(), replace(KEYS, root=hub_keys().root), NOW)
+
+
+def test_a_hub_of_another_name_shows_itself_under_it_and_keeps_the_tags() -> None:
+    keys = replace(KEYS, name="ministry")
+    files = first()
+    trusted = after(files, plan.aligned(files, keys, NOW), keys)
+    assert trusted.signers("1") == ["ministry"] and set(trusted.targets) == {TARGETS, RELEASES, "targets/ministry"}

@@ -172,6 +172,10 @@ class CertificationService:
         with self._store.write() as tx:
             self._store.next_round(tx, row, self._clock())
 
+    def view(self) -> "AbstractContextManager[Connection]":
+        """One consistent view over every room's rows."""
+        return self._store.read()
+
     def transaction(self) -> "AbstractContextManager[Connection]":
         """One transaction over every room's rows."""
         return self._store.write()

@@ -33,14 +33,14 @@ def _of_data(data: Path, public_url: str | None, rehash: bool) -> list[dict[str,
     from customhouse.hub import Hub
     from customhouse.settings import load
 
-    hub = Hub(load(data, url=public_url or _signed_url(data)))
+    hub = Hub(load(data, url=public_url or signed_url(data)))
     try:
         return [item.as_json() for item in examination.examine(hub, rehash=rehash)]
     finally:
         hub.close(1)
 
 
-def _signed_url(data: Path) -> str | None:
+def signed_url(data: Path) -> str | None:
     """The public URL as the hub's root certificate has it (`HOST/*`): the first signature fixed it."""
     from customhouse.keys import PublicKey
     from customhouse.trust.certificates import common_name

@@ -35,6 +35,7 @@ COMMANDS = {
     "image": ("image:image", "Push images and sign them."),
     "verify": ("verify:verify", "Verify an official image, as a consumer."),
     "trust": ("trust:trust", "What is signed in a repository; the hub's trust bundle."),
+    "hub-key": ("hub_key:hub_key", "The hub's own signing keys."),
     "audit": ("audit:audit", "Read and prove the audit log."),
     "doctor": ("doctor:doctor", "Check the invariants of a whole hub."),
 }

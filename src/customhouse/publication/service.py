@@ -30,7 +30,7 @@ from customhouse.publication import plan
 from customhouse.publication.plan import HubKeys
 from customhouse.registry.service import RegistryService
 from customhouse.review.service import ReviewService, checked_reason
-from customhouse.trust.documents import TARGETS_LIFETIME
+from customhouse.trust.documents import ROOT_LIFETIME, TARGETS_LIFETIME
 from customhouse.trust.metadata import parse_file
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.service import TrustService
@@ -75,9 +75,8 @@ class PublicationService:
             faults.point("publish.verified")
             now, gun = self._clock(), self._gun(row)
             current = self._trust.repository_files(gun)
-            files = plan.with_tag(current, self._keys, row.tag, row.digest, signed.length, now)
-            if not current:
-                files.update(self._beginning(gun, now))
+            files = plan.aligned(current, self._keys, now) if current else self._beginning(gun, now)
+            files.update(plan.with_tag(current, self._keys, row.tag, row.digest, signed.length, now))
             faults.point("publish.signed")
             try:
                 with self._certification.transaction() as tx:
@@ -99,7 +98,8 @@ class PublicationService:
             row = self._certification.get(submission)
             now, gun = self._clock(), self._gun(row)
             current = self._trust.repository_files(gun) if row.state is State.PUBLISHED else {}
-            files = plan.without_tag(current, self._keys, row.tag, now) if current else {}
+            files = plan.aligned(current, self._keys, now) if current else {}
+            files.update(plan.without_tag(current, self._keys, row.tag, now) if current else {})
             faults.point("withdraw.signed")
             try:
                 with self._certification.transaction() as tx:
@@ -197,24 +197,35 @@ class PublicationService:
 
         Otherwise every tag of a repository that nothing new is published to would stop after three years.
         """
-        roles = (TARGETS, RELEASES, self._keys.signer_role)
-        before = now + TARGETS_LIFETIME / 2
-        due = {gun for role in roles for gun in self._trust.expiring(role, before)}
-        return sum(self._renew(gun, now) for gun in sorted(due) if kind_of(gun.repository) is Kind.OFFICIAL)
+        lives = {role: TARGETS_LIFETIME for role in (TARGETS, RELEASES, self._keys.signer_role)} | {ROOT: ROOT_LIFETIME}
+        due = {gun for role, life in lives.items() for gun in self._trust.expiring(role, now + life / 2)}
+        return sum(self._align(gun, now) for gun in sorted(due) if kind_of(gun.repository) is Kind.OFFICIAL)
 
-    def _renew(self, gun: Gun, now: datetime) -> bool:
-        current = self._trust.repository_files(gun)
-        files = plan.renewed(current, self._keys, now)
-        if not files:
-            return False
-        try:
-            with self._certification.transaction() as tx:
-                self._trust.commit(tx, gun, files, _versions(current))
-                detail = {"roles": sorted(files)}
-                self._audit.append(tx, actor="hub", action="publication.renew", subject=gun, detail=detail, now=now)
-        except VersionConflict:
-            return False  # somebody published meanwhile: what is still due is done at the next turn
-        return True
+    def align_all(self, now: datetime) -> int:
+        """Put every official repository on the hub's present keys and name; how many were not.
+
+        To be called once a start: keys and name do not change while a hub runs.
+        """
+        with self._certification.view() as tx:
+            guns = [gun for gun in self._trust.guns(tx) if kind_of(gun.repository) is Kind.OFFICIAL]
+        return sum(self._align(gun, now) for gun in guns)
+
+    def _align(self, gun: Gun, now: datetime) -> bool:
+        for _ in range(ATTEMPTS):
+            current = self._trust.repository_files(gun)
+            files = plan.aligned(current, self._keys, now)
+            if not files:
+                return False
+            try:
+                with self._certification.transaction() as tx:
+                    self._trust.commit(tx, gun, files, _versions(current))
+                    detail = {"roles": sorted(files)}
+                    self._audit.append(tx, actor="hub", action="publication.renew", subject=gun, detail=detail, now=now)
+                    faults.point("publication.renew")
+                return True
+            except VersionConflict:
+                continue
+        return False  # others publish all the time, and each publication aligns
 
     def root_certificate(self) -> dict[str, Any]:
         """What a consumer pins: the hub's root certificate, its key id, and the name it signs under."""

@@ -419,6 +419,25 @@ class Renewal(Upkeep):
         assert trusted.tags["1"].digest == self.built.digest
 
 
+class Rotation(Upkeep):
+    """The hub's root and release keys are replaced: what is official stays so, under the new keys."""
+
+    verb = "rotate"
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.before = self.site.root()
+
+    def check(self) -> None:
+        assert self.site.root() != self.before
+        trusted = self.site.official(self.name)
+        assert trusted is not None
+        assert trusted.root_keys == {self.site.root()}
+        assert trusted.tags["1"].digest == self.built.digest
+        assert trusted.signers("1") == ["customhouse"]
+        self.site.pull(self.name, "1")
+
+
 def _gone(delete: Callable[[], None]) -> None:
     try:
         delete()
@@ -432,5 +451,5 @@ def _gone(delete: Callable[[], None]) -> None:
 
 ALL: tuple[type[Scenario], ...] = (
     Release, Update, ManyPlatforms, Approval, Rejection, Retry, Enrolment, Withdrawal, Mount, Deletion, Advisories,
-    Sweep, Renewal, FirstStart,
+    Sweep, Renewal, Rotation, FirstStart,
 )

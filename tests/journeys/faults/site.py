@@ -126,16 +126,19 @@ class Site:
 
     def official(self, name: str, publisher: str = "acme") -> TrustedRepository | None:
         """The official repository as a consumer who pinned the hub's root sees it; None where nothing is signed."""
-        root = self.hub.api("GET", "/api/v1/trust/bundle")["roots"][0]["key_id"]
-        transport = self.consumer()
+        transport, anchor = self.consumer(), Anchor(enrolled=frozenset({self.root()}))
         try:
             return TrustClient(transport).fetch(
-                Gun.parse(f"{self.hub.host}/{publisher}/{name}"), Anchor(enrolled=frozenset({root})), datetime.now(UTC)
+                Gun.parse(f"{self.hub.host}/{publisher}/{name}"), anchor, datetime.now(UTC)
             )
         except NoTrustData:
             return None
         finally:
             transport.close()
+
+    def root(self) -> str:
+        """The key id of the hub's root, as a consumer pins it."""
+        return str(self.hub.api("GET", "/api/v1/trust/bundle")["roots"][0]["key_id"])
 
     def pull(self, name: str, reference: str, publisher: str = "acme") -> None:
         """Every byte of an official image, compared with its digest. Raises RemoteError."""
