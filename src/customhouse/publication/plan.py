@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from customhouse.errors import NotFound
-from customhouse.keys import PublicKey, Signature, Signer
+from customhouse.keys import CertifiedSigner, PublicKey, Signer
 from customhouse.oci.digest import Digest
 from customhouse.trust import documents
 from customhouse.trust.metadata import Delegation, Root, Targets, parse_root, parse_targets
@@ -100,23 +100,11 @@ def _aligned_root(root: Root, keys: HubKeys, now: datetime) -> dict[RoleName, by
     absent = [public.canonical_id for public in publics if public.canonical_id not in held]
     if absent:
         raise RootKeyAbsent(absent)
-    signers: list[Signer] = [_Known(held[public.canonical_id], public) for public in publics]
+    signers: list[Signer] = [CertifiedSigner(held[public.canonical_id], public) for public in publics]
     if keys.root.public.key_id not in listed[ROOT]:
         signers.append(keys.root)
     changes = {ROOT: [keys.root.public], TARGETS: [keys.targets.public]}
     return {ROOT: documents.rotated(root, changes, signers, now).raw}
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A signer under the certificate by which an older root knows its key."""
-
-    signer: Signer
-    public: PublicKey
-
-    def sign(self, payload: bytes) -> Signature:
-        made = self.signer.sign(payload)
-        return Signature(self.public.key_id, made.method, made.value)
 
 
 def _delegating(body: Targets, keys: HubKeys) -> Targets:
