@@ -93,6 +93,9 @@ ROUTES = {
     "POST /api/v1/waivers": ("accept a finding: `repository`, `check` or `fingerprint`, `reason`, `days`", JUDGES),
     "DELETE /api/v1/waivers/{id}": ("end one", JUDGES),
     "GET /api/v1/trust/bundle": ("what consumers pin: root certificates, host, CA", "anybody"),
+    "GET /api/v1/trust/repositories": (
+        "official repositories (or `repository`) with their root, and with `metadata=true` all files", "who may pull",
+    ),
     "GET /api/v1/audit": ("entries after `after`, at most `limit`", JUDGES),
     "GET /api/v1/audit/verify": ("prove the chain, from `checkpoint` if given", JUDGES),
     "GET /api/v1/doctor": ("every broken invariant; `rehash=true` reads every byte again", JUDGES),

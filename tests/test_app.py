@@ -145,10 +145,28 @@ def test_a_websocket_is_turned_away(client: TestClient) -> None:
 
 def test_the_bundle_is_for_everybody_and_holds_what_consumers_pin(client: TestClient, hub: Hub) -> None:
     bundle = client.get("/api/v1/trust/bundle").json()
-    assert (bundle["version"], bundle["host"], bundle["hub_name"]) == (1, "localhost:5443", "customhouse")
+    assert (bundle["version"], bundle["host"], bundle["hub_name"]) == (2, "localhost:5443", "customhouse")
     root = x509.load_pem_x509_certificate(bundle["roots"][0]["certificate"].encode())
     assert root.subject.rfc4514_string() == "CN=localhost:5443/*"
     assert bundle["ca"] == hub.tls.authority.read_text()  # type: ignore[union-attr]
+
+
+def test_repositories_of_the_bundle_are_for_who_may_pull(client: TestClient, tmp_path: Path) -> None:
+    assert client.get("/api/v1/trust/repositories").json() == {"repositories": [], "next": None}
+    named = client.get("/api/v1/trust/repositories?repository=acme/web")
+    assert (named.status_code, named.json()["detail"]) == (404, "there is no official repository acme/web")
+    closed = hub_of(tmp_path / "closed", anonymous_pull=False)
+    closed._add_first_administrator()
+    try:
+        guarded = TestClient(application(closed))
+        assert guarded.get("/api/v1/trust/bundle").status_code == 200  # trust comes before a login
+        refused = guarded.get("/api/v1/trust/repositories")
+        assert (refused.status_code, refused.json()["hint"]) == (401, "Run `customhouse login`.")
+        assert guarded.get("/api/v1/trust/repositories", headers=ADMIN).json() == {"repositories": [], "next": None}
+    finally:
+        closed.workflows.close(0)
+        closed.database.close()
+        closed._lock.close()
 
 
 def test_the_audit_log_is_paged_and_proved_for_certifiers_only(client: TestClient) -> None:

@@ -39,6 +39,7 @@ from customhouse.registry.transfer import ZeroCopy
 from customhouse.review import http as review_http
 from customhouse.settings import Settings, system_clock
 from customhouse.trust import http as trust_http
+from customhouse.trust.bundle import Bundle
 
 REQUEST_SECONDS, STEP_SECONDS = 5, 3
 
@@ -78,7 +79,9 @@ def api_routes(hub: Hub) -> list[Route]:
         *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
         *enrolment_http.routes(hub.enrolment, hub.signers, principal_of),
         *review_http.routes(hub.certification, hub.review, principal_of),
-        *publication_http.routes(hub.publication, principal_of, submission_json, lambda: bundle(hub)),
+        *publication_http.routes(
+            hub.publication, principal_of, submission_json, lambda: bundle(hub), hub.accounts.allowed
+        ),
         *_administration(hub),
         *routes_of_api([Route("/healthz", _healthy), Route("/readyz", _ready(hub))]),
     ]
@@ -100,17 +103,13 @@ def _ready(hub: Hub) -> Callable[[Request], Awaitable[Response]]:
     return ready
 
 
-def bundle(hub: Hub) -> dict[str, Any]:
-    """What a consumer pins: the hub's root certificate, and its local authority if it has one."""
+def bundle(hub: Hub) -> Bundle:
+    """What a consumer pins, without repositories: the hub's root certificate, and its local authority if it has one."""
     authority = hub.tls.authority
-    return {
-        "version": 1,
-        "host": hub.settings.host,
-        "url": hub.settings.url,
-        "hub_name": hub.settings.hub_name,
-        "roots": [hub.publication.root_certificate()],
-        "ca": authority.read_text() if authority else None,
-    }
+    return Bundle(
+        hub.settings.host, hub.settings.url, hub.settings.hub_name, hub.clock(),
+        (hub.publication.root_certificate(),), authority.read_text() if authority else "",
+    )
 
 
 def _administration(hub: Hub) -> list[Route]:

@@ -133,9 +133,16 @@ class Stream:
         self._response.close()
 
     def read(self, size: int = _PIECE) -> bytes:
-        """The next bytes, at most `size`; empty at the end. A broken connection is Unreachable."""
+        """The next bytes, `size` unless the end comes first; empty at the end. A broken connection is Unreachable."""
+        return self._next(self._response.read, size)
+
+    def read_some(self, size: int = _PIECE) -> bytes:
+        """What comes next, at most `size` and without waiting for so much; empty at the end."""
+        return self._next(self._response.read1, size)
+
+    def _next(self, read: Callable[[int], bytes], size: int) -> bytes:
         try:
-            return self._response.read(size)
+            return read(size)
         except wire.HTTPError as error:
             raise unreachable(self.url, error) from error
 
@@ -188,10 +195,14 @@ class Transport:
     def request(
         self, method: str, path: str, *, scopes: Sequence[str] = (), query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None, body: Body | None = None, expect: Collection[int] = (200,),
-        budget: int = BUDGET,
+        budget: int = BUDGET, seconds: float | None = None,
     ) -> Answer:
-        """Ask and read the whole answer, at most `budget` bytes. A status outside `expect` raises."""
+        """Ask and read the whole answer, at most `budget` bytes and `seconds` (else what patience says).
+
+        A status outside `expect` raises.
+        """
         repeatable = method in ("GET", "HEAD")
+        until = time.monotonic() + (self.patience.total if seconds is None else min(seconds, self.patience.total))
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS or not repeatable
             try:
@@ -200,10 +211,10 @@ class Transport:
                     expect=expect if last else {*expect, *_BUSY},
                 ) as stream:
                     if stream.status in expect or last:
-                        return Answer(stream.status, stream.headers, self._all(stream, budget), stream.url)
+                        return Answer(stream.status, stream.headers, self._all(stream, budget, until), stream.url)
                     pause = _pause(stream.headers.get("retry-after", ""), attempt)
             except Unreachable:
-                if last:
+                if last or time.monotonic() > until:
                     raise
                 pause = 0.2 * attempt
             time.sleep(pause)
@@ -256,14 +267,14 @@ class Transport:
             raise unreachable(url, error) from error
         return Stream(response, url)
 
-    def _all(self, stream: Stream, budget: int) -> bytes:
-        deadline, taken, pieces = time.monotonic() + self.patience.total, 0, []
-        for piece in stream.pieces():
+    def _all(self, stream: Stream, budget: int, until: float | None = None) -> bytes:
+        until, taken, pieces = time.monotonic() + self.patience.total if until is None else until, 0, []
+        while piece := stream.read_some():  # a server that drips is looked at after each drop
             taken += len(piece)
             if taken > budget:
                 raise AnswerTooLarge(f"{stream.url} answered with more than {budget} bytes")
-            if time.monotonic() > deadline:
-                raise Unreachable(f"{stream.url} took longer than {self.patience.total:.0f} s to answer")
+            if time.monotonic() > until:
+                raise Unreachable(f"{stream.url} took too long: its answer came too slowly", hint="Try again.")
             pieces.append(piece)
         return b"".join(pieces)
 

@@ -6,11 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from customhouse.keys import PrivateKey
+from customhouse.trust.bundle import BundledRoot
+from customhouse.trust.certificates import root_certificate
 from tests.hub_process import PASSWORD, HubProcess
 
 PROGRAM = Path(sys.executable).with_name("customhouse")
@@ -46,6 +50,14 @@ class Person:
         assert "Traceback" not in ran.stderr + ran.stdout, ran.stderr
         assert code is None or ran.returncode == code, f"{ran.returncode}: {ran.stdout}\n{ran.stderr}"
         return Done(ran.returncode, ran.stdout, ran.stderr)
+
+
+def foreign_bundle(bundle: Path, target: Path) -> Path:
+    """The same bundle with a root that is not the hub's."""
+    document, key = json.loads(bundle.read_text()), PrivateKey.generate()
+    made = root_certificate(key, f"{document['host']}/*", datetime.now(UTC))
+    target.write_text(json.dumps(document | {"roots": [BundledRoot(made.decode()).document()]}))
+    return target
 
 
 @pytest.fixture(scope="package")

@@ -8,7 +8,7 @@ import pytest
 
 from customhouse.oci.digest import Digest
 from customhouse.testing import images
-from tests.cli.conftest import Person
+from tests.cli.conftest import Person, foreign_bundle
 from tests.hub_process import HubProcess
 
 Maker = Callable[[str, str], Person]
@@ -59,14 +59,9 @@ def test_an_image_goes_from_a_layout_to_a_verified_official_reference(
     done = pinned("verify", official, "--bundle", bundle)
     assert "first sight" not in done.err and pushed["digest"] in done.out
 
-    document = json.loads(bundle.read_text())
-    other = images.minimal_server_image()  # any key that is not the hub's
-    assert other.digest
-    acme("image", "root-cert", "--out", tmp_path / "foreign.pem")
-    document["roots"] = [{"certificate": (tmp_path / "foreign.pem").read_text()}]
-    (tmp_path / "foreign.json").write_text(json.dumps(document))
-    refused = Person(tmp_path / "misled")("verify", official, "--bundle", tmp_path / "foreign.json", "--json", code=1)
-    assert "not one that was enrolled" in refused.json["reason"]
+    foreign = foreign_bundle(bundle, tmp_path / "foreign.json")
+    refused = Person(tmp_path / "misled")("verify", official, "--bundle", foreign, "--json", code=1)
+    assert "not one that was enrolled" in refused.json["reason"] and refused.json["role"] == "root"
 
     # checked without a hub, and from the hub, the same image has the same verdict
     assert acme("check", tmp_path / "img", "--engine", "none", "--json").json["verdict"] == "certified"

@@ -54,12 +54,15 @@ def test_without_a_hub_the_hint_says_how_to_name_one(tmp_path: Path) -> None:
 
 def test_no_answer_is_3_everywhere(tmp_path: Path, hub: HubProcess) -> None:
     person, nobody = Person(tmp_path), f"localhost:{free_port()}"
-    for words in (["user", "list", "--url", f"https://{nobody}"], ["verify", f"{nobody}/acme/web:1"],
+    for words in (["user", "list", "--url", f"https://{nobody}"],
                   ["submission", "wait", f"{nobody}/staging/acme/web:1", "--timeout", "1"]):
         told = person(*words, "--json", code=3)
         assert "nothing answers at" in told.json["error"]["message"] and told.json["error"]["hint"]
+    unknown = person("verify", f"{nobody}/acme/web:1", "--json", code=3).json
+    assert unknown["verdict"] == "undetermined" and "nothing answers at" in unknown["reason"] and unknown["hint"]
     untrusted = person("verify", f"{hub.host}/acme/web:1", code=3)
-    assert "could not prove who it is" in untrusted.err and "--ca-file" in untrusted.err
+    assert "could not be determined: " in untrusted.out
+    assert "could not prove who it is" in untrusted.out and "--ca-file" in untrusted.out
 
 
 def test_a_login_is_kept_privately_and_ends_at_the_hub_too(hub: HubProcess, admin: Person, signed_in: Maker) -> None:

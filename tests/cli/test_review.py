@@ -53,14 +53,14 @@ def test_a_repository_that_went_back_is_not_certified(
     author("image", "push", "--sign", layout(tmp_path / "img"), f"{hub.host}/staging/steady/web:1")
     author("submission", "wait", f"{hub.host}/staging/steady/web:1", "--timeout", "90")
     stranger("verify", f"{hub.host}/steady/web:1")
-    (memory,) = (stranger.home / ".local/state/customhouse/trust").iterdir()
+    (memory,) = (stranger.home / ".local/state/customhouse/trust").glob("*/seen.json")
     seen = json.loads(memory.read_text())
     seen["versions"]["timestamp"] += 1  # as if a newer one had been seen
     memory.write_text(json.dumps(seen))
     done = stranger("verify", f"{hub.host}/steady/web:1", "--json", code=1).json
     assert done["verdict"] == "not_certified" and "was seen before" in done["reason"]
     memory.write_text("{")
-    assert "Delete it" in stranger("verify", f"{hub.host}/steady/web:1", code=3).err
+    assert "Delete the folder" in stranger("verify", f"{hub.host}/steady/web:1", code=3).out
 
 
 def test_another_publisher_can_neither_push_nor_look(

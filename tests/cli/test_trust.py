@@ -1,9 +1,19 @@
 """A consumer pins, a publisher names signers: what is refused leaves everything as it was."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.cli.conftest import Person
+import pytest
+
+from customhouse.keys import PublicKey
+from customhouse.testing.trust_simulator import TrustSimulator
+from customhouse.trust.names import ROOT
+from tests.cli.conftest import Person, foreign_bundle
 from tests.cli.test_chain import Maker, layout, publisher_of
 from tests.hub_process import HubProcess
 
@@ -19,24 +29,170 @@ def published(name: str, hub: HubProcess, admin: Person, signed_in: Maker, folde
 def test_a_root_is_pinned_for_docker_by_the_bundle_and_by_no_other(
     hub: HubProcess, admin: Person, signed_in: Maker, stranger: Person, tmp_path: Path
 ) -> None:
-    person = published("pinned", hub, admin, signed_in, tmp_path)
+    published("pinned", hub, admin, signed_in, tmp_path)
     repository, bundle, ca = f"{hub.host}/pinned/web", tmp_path / "bundle.json", tmp_path / "ca.crt"
     stranger("trust", "export", "--url", hub.url, "--out", bundle, "--ca-out", ca)
     assert ca.read_text() == hub.ca.read_text()
+    assert repository in [each["gun"] for each in json.loads(bundle.read_text())["repositories"]]
 
-    document = json.loads(bundle.read_text())
-    person("image", "root-cert", "--out", tmp_path / "foreign.pem")
-    document["roots"] = [{"certificate": (tmp_path / "foreign.pem").read_text()}]
-    (tmp_path / "foreign.json").write_text(json.dumps(document))
-    root = stranger.home / ".docker" / "trust" / "tuf" / repository / "metadata" / "root.json"
-    stranger("trust", "pin", repository, "--bundle", tmp_path / "foreign.json", code=1)
+    root = pinned_root(stranger, repository)
+    foreign = foreign_bundle(bundle, tmp_path / "foreign.json")
+    for words in ((repository,), ()):
+        refused = stranger("trust", "pin", *words, "--bundle", foreign, code=1)
+        assert "is not one that was enrolled" in refused.out + refused.err
     assert not root.exists()
     elsewhere = stranger("trust", "pin", "other.example/pinned/web", "--bundle", bundle, code=1)
     assert f"the bundle is of {hub.host}" in elsewhere.err
 
-    told = stranger("trust", "pin", repository, "--bundle", bundle, "--json").json
-    assert told["gun"] == repository and told["root_key_ids"]
+    [told] = stranger("trust", "pin", repository, "--bundle", bundle, "--json").json["repositories"]
+    assert (told["gun"], told["result"], told["version"]) == (repository, "pinned", 1) and told["root_key_ids"]
     assert json.loads(root.read_bytes())["signed"]["_type"] == "Root"
+    assert "is pinned already" in stranger("trust", "pin", repository, "--bundle", bundle).out
+
+
+def test_all_repositories_of_a_bundle_are_pinned_without_a_network(
+    hub: HubProcess, admin: Person, signed_in: Maker, stranger: Person, tmp_path: Path
+) -> None:
+    published("offline", hub, admin, signed_in, tmp_path)
+    bundle, only = tmp_path / "bundle.json", tmp_path / "only.json"
+    stranger("trust", "export", "--url", hub.url, "--out", bundle)
+    stranger("trust", "export", "--url", hub.url, "--out", only, "--repository", "offline/web")
+    assert [each["gun"] for each in json.loads(only.read_text())["repositories"]] == [f"{hub.host}/offline/web"]
+    absent = stranger("trust", "export", "--url", hub.url, "--repository", "offline/none", code=1)
+    assert "there is no official repository offline/none" in absent.err
+    staging = stranger("trust", "export", "--url", hub.url, "--repository", "staging/offline/web", code=1)
+    assert "there is no official repository staging/offline/web" in staging.err
+
+    away = Person(tmp_path / "away")  # knows no CA, so nothing is asked of the hub
+    told = away("trust", "pin", "--bundle", bundle, "--json").json["repositories"]
+    assert {each["result"] for each in told} == {"pinned"}
+    assert all(pinned_root(away, each["gun"]).exists() for each in told)
+    bare = json.loads(bundle.read_text()) | {"repositories": []}
+    (tmp_path / "bare.json").write_text(json.dumps(bare))
+    assert "the bundle holds no repository" in away("trust", "pin", "--bundle", tmp_path / "bare.json", code=1).err
+
+
+def test_a_pin_of_another_key_or_a_newer_one_is_told_and_left_alone(
+    hub: HubProcess, admin: Person, signed_in: Maker, stranger: Person, tmp_path: Path
+) -> None:
+    published("swapped", hub, admin, signed_in, tmp_path)
+    gun, bundle = f"{hub.host}/swapped/web", tmp_path / "bundle.json"
+    stranger("trust", "export", "--url", hub.url, "--out", bundle, "--repository", "swapped/web")
+    root = pinned_root(stranger, gun)
+    sim = TrustSimulator(gun, datetime.now(UTC))
+    root.parent.mkdir(parents=True)
+    root.write_bytes(sim.build_root())
+    other = sim.keys[ROOT][0].public.canonical_id
+    [told] = stranger("trust", "pin", "--bundle", bundle, "--json", code=1).json["repositories"]
+    assert (told["result"], told["reason"]) == ("refused", f"the root that is pinned is of another key, {other}")
+    for _ in range(2):
+        sim.rotate_root()
+    root.write_bytes(sim.build_root())
+    [told] = stranger("trust", "pin", "--bundle", bundle, "--json", code=1).json["repositories"]
+    assert told["reason"] == "root version 3 is pinned, and the bundle has version 1"
+    root.write_bytes(b"damaged")
+    assert "what is pinned cannot be read" in stranger("trust", "pin", "--bundle", bundle, code=1).out
+    assert root.read_bytes() == b"damaged"
+    assert " is pinned to " in stranger("trust", "pin", "--bundle", bundle, "--replace").out
+    assert json.loads(root.read_bytes())["signed"]["version"] == 1
+
+
+@pytest.mark.needs("notary", "docker")
+def test_the_folder_that_is_handed_out_is_believed_by_notary_and_docker_and_another_root_is_not(
+    hub: HubProcess, admin: Person, signed_in: Maker, stranger: Person, tmp_path: Path
+) -> None:
+    published("handed", hub, admin, signed_in, tmp_path)
+    gun, folder = f"{hub.host}/handed/web", tmp_path / "folder"
+    told = stranger("trust", "export", "--url", hub.url, "--directory", folder, "--metadata", "--json").json
+    assert gun in told["repositories"] and told["metadata_until"]
+    for name in told["files"]:
+        assert (folder / name).exists()
+        assert name == "README.txt" or name in (folder / "README.txt").read_text(), name
+    again = stranger("trust", "export", "--url", hub.url, "--directory", folder, code=1)
+    assert "exists and is not an empty folder" in again.err
+
+    assert "1 " in notary(folder, tmp_path / "n1", gun)
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    configuration = json.loads((other / "notary/config.json").read_text())
+    configuration["trust_pinning"]["certs"] = {f"{hub.host}/*": ["0" * 64]}
+    (other / "notary/config.json").write_text(json.dumps(configuration))
+    assert "could not validate the path to a trusted root" in notary(other, tmp_path / "n2", gun, fails=True)
+
+    home = tmp_path / "docker"
+    shutil.copytree(folder / "docker/trust", home / "trust")
+    place = home / "tls" / hub.host
+    place.mkdir(parents=True)
+    shutil.copy(folder / "ca.crt", place / "ca.crt")
+    shown = json.loads(docker(home, "trust", "inspect", gun))[0]
+    [root] = json.loads((folder / "bundle.json").read_text())["roots"]
+    keys = {entry["Name"]: [key["ID"] for key in entry["Keys"]] for entry in shown["AdministrativeKeys"]}
+    assert keys["Root"] == [root["certificate_id"]]  # the name that the README tells people to compare
+    seeded = home / "trust/tuf" / gun / "metadata"
+    shutil.rmtree(seeded)
+    seeded.mkdir(parents=True)
+    other_root = TrustSimulator(gun, datetime.now(UTC)).build_root()  # to this machine the hub's root looks swapped
+    (seeded / "root.json").write_bytes(other_root)
+    assert "no signatures or cannot access" in docker(home, "trust", "inspect", gun, fails=True)
+    assert (seeded / "root.json").read_bytes() == other_root
+
+
+def test_admission_controllers_are_given_the_roots_public_key_and_the_ca(
+    hub: HubProcess, admin: Person, signed_in: Maker, stranger: Person, tmp_path: Path
+) -> None:
+    published("admitted", hub, admin, signed_in, tmp_path)
+    folder = tmp_path / "folder"
+    stranger("trust", "export", "--url", hub.url, "--directory", folder, "--repository", "admitted/web")
+    public = PublicKey.of_pem((folder / "root.pub.pem").read_bytes())
+    [root] = json.loads((folder / "bundle.json").read_text())["roots"]
+    assert public.key_id == root["key_id"]
+    assert PublicKey.of_certificate((folder / "root.crt").read_bytes()).key_id == root["certificate_id"]
+    connaisseur = (folder / "admission/connaisseur.yaml").read_text()
+    pems = re.findall(r" *-----BEGIN .*?-----END [A-Z ]+-----", connaisseur, re.DOTALL)
+    plain = ["".join(f"{line.strip()}\n" for line in pem.splitlines()) for pem in pems]
+    assert plain == [(folder / "root.pub.pem").read_text(), (folder / "ca.crt").read_text()]
+    assert f'trustServer: "{hub.url}"' in (folder / "admission/portieris.yaml").read_text()
+
+
+def test_a_machine_without_a_network_verifies_by_the_bundle_and_its_own_copy(
+    hub: HubProcess, admin: Person, signed_in: Maker, stranger: Person, tmp_path: Path
+) -> None:
+    published("airgap", hub, admin, signed_in, tmp_path)
+    reference, bundle = f"{hub.host}/airgap/web:1", tmp_path / "bundle.json"
+    done = stranger("trust", "export", "--url", hub.url, "--out", bundle, "--repository", "airgap/web", "--metadata")
+    assert "verifies offline until " in done.out
+    away = Person(tmp_path / "away")
+    bare = away("verify", reference, "--offline", "--json", code=3).json
+    assert bare["reason"] == f"nothing is known of {hub.host}/airgap/web on this machine"
+    copy = f"oci-layout:{tmp_path / 'img'}"
+    told = away("verify", reference, "--offline", "--bundle", bundle, "--image", copy, "--json").json
+    assert (told["verdict"], told["root"]) == ("certified", "bundle")
+    assert told["checked"] == {"metadata": "bundle", "registry": False, "content": True}
+    assert "all hashed" in away("verify", reference, "--offline", "--image", copy).out
+    assert "not signed by the hub" in away("verify", f"{reference}0", "--offline", code=1).out
+    online = stranger("verify", reference, "--image", copy, "--json").json
+    assert online["checked"] == {"metadata": "hub", "registry": True, "content": True}
+    assert stranger("verify", reference, "--offline", "--json").json["checked"]["metadata"] == "kept"
+
+
+def pinned_root(person: Person, gun: str) -> Path:
+    return person.home / ".docker" / "trust" / "tuf" / gun / "metadata" / "root.json"
+
+
+def notary(folder: Path, trust: Path, gun: str, *, fails: bool = False) -> str:
+    words = ["notary", "-c", str(folder / "notary/config.json"), "-d", str(trust), "list", gun]
+    return ran(words, {"HOME": str(trust)}, fails)
+
+
+def docker(home: Path, *words: str, fails: bool = False) -> str:
+    return ran(["docker", *words], {"HOME": str(home), "DOCKER_CONFIG": str(home)}, fails)
+
+
+def ran(words: list[str], settings: dict[str, str], fails: bool) -> str:
+    environment = {"PATH": os.environ["PATH"], **settings}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, env=environment)
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def test_the_digest_alone_is_printed_for_what_is_certified_and_nothing_for_what_is_not(

@@ -45,6 +45,7 @@ def test_the_guide_for_publishers(stage: Stage) -> None:
 
 
 @needs_docker
+@pytest.mark.needs("skopeo")
 def test_the_guide_for_consumers(stage: Stage) -> None:
     stage.open()
     stage.user("alice", "publisher", signed_in=True)

@@ -1,6 +1,7 @@
 """The act of publication and its undoing: what changes together, what races, what is looked at once more."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
@@ -8,11 +9,12 @@ from sqlalchemy import update
 from customhouse.accounts.people import Principal
 from customhouse.certification.store import submission_table
 from customhouse.certification.submission import State, Submission, SubmissionUnknown, WrongState
-from customhouse.errors import Denied, Invalid
+from customhouse.errors import Denied, Invalid, NotFound
 from customhouse.registry.content import ManifestRefused, ManifestUnknown
 from customhouse.testing.images import index
-from customhouse.trust.names import RELEASES, TARGETS, Gun, RoleName
-from customhouse.trust.verify import SignedTag
+from customhouse.trust.metadata import parse_timestamp
+from customhouse.trust.names import RELEASES, ROOT, TARGETS, TIMESTAMP, Gun, RoleName
+from customhouse.trust.verify import SignedTag, verify_repository
 from tests.certification.test_service import at_once
 from tests.conftest import Clock
 from tests.rooms import ADMIN, CARL, HOST, MACHINE, OTTO, PAULA, READER, WEB, Rooms, doubtful, image
@@ -253,9 +255,37 @@ def test_a_withdrawal_and_a_publication_of_the_same_tag_end_in_one_order(rooms: 
 
 def test_what_consumers_pin_is_the_hubs_root(rooms: Rooms) -> None:
     rooms.publish(image())
-    pinned = rooms.publication.root_certificate()
+    pinned, root = rooms.publication.root_certificate().document(), rooms.official().root.body
     assert pinned["key_id"] in rooms.official().root_keys
-    assert pinned["certificate"].startswith("-----BEGIN CERTIFICATE-----") and len(pinned["sha256"]) == 64
+    assert list(root.roles[ROOT].key_ids) == [pinned["certificate_id"]]  # the name that notary pins
+    assert len(pinned["sha256"]) == 64
+
+
+def test_what_is_bundled_is_official_readable_and_of_one_moment(rooms: Rooms) -> None:
+    rooms.publish(image())
+    rooms.publish(image("2"), repository="staging/acme/job")
+    everything = rooms.publication.bundled(lambda name: True, "", 10, metadata=True)
+    assert [each.gun for each in everything] == [f"{HOST}/acme/job", f"{HOST}/acme/web"]  # nothing of staging
+    for each in everything:
+        found = verify_repository(
+            each.files, [], gun=each.gun, seen={}, now=rooms.clock(),
+            enrolled=frozenset({rooms.keys.root.public.canonical_id}),
+        )
+        assert found.root.raw == each.root and set(found.tags) == {"1"}
+    first = rooms.publication.bundled(lambda name: True, "", 1)
+    assert [(each.gun, each.files) for each in first] == [(f"{HOST}/acme/job", {})]
+    assert [each.gun for each in rooms.publication.bundled(lambda name: True, first[0].gun, 10)] == [f"{HOST}/acme/web"]
+    assert rooms.publication.bundled(lambda name: name != "acme/web", first[0].gun, 10) == []
+    for name in ("acme/none", "staging/acme/web", "acme/web"):
+        with pytest.raises(NotFound, match=f"there is no official repository {name}"):
+            rooms.publication.bundled(lambda name: False, "", 10, repository=name)
+
+
+def test_a_bundled_timestamp_is_renewed_first_so_that_it_is_good_for_long(rooms: Rooms, clock: Clock) -> None:
+    rooms.publish(image())
+    clock.advance(days=10)
+    [found] = rooms.publication.bundled(lambda name: True, "", 10, repository="acme/web", metadata=True)
+    assert parse_timestamp(found.files[TIMESTAMP]).expires - clock() > timedelta(days=7)
 
 
 def test_an_official_repository_that_nothing_is_published_to_does_not_expire(rooms: Rooms, clock: Clock) -> None:

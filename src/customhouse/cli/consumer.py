@@ -1,152 +1,303 @@
-"""A consumer's verification of an official reference: bundle, memory of what was seen, and the verdict.
+"""A consumer's verification of an official reference: the verdict, and what it rests on.
 
 1. The roots come from a bundle; without one, from what was trusted before, and at first sight from the hub itself,
    which is said loudly: that first time is only as safe as the TLS connection.
-2. What was seen (versions, root) is kept under `$XDG_STATE_HOME/customhouse/trust`, so that a rollback is noticed.
+2. What was seen is kept (kept.py): a rollback is noticed, and an unchanged repository costs one request.
 3. The tag must be signed, the manifest must have the signed digest and length, and the registry's tag must say the
    same, because many clients ask it only.
+4. Without a network the metadata of the bundle, or what was kept, is judged by every rule at the present time. What is
+   wrong is "not certified"; what was right and has expired is "undetermined", until when it was good is said. What the
+   registry gives now cannot be known offline, and is not claimed.
+5. A copy on this machine is certified when its manifest is the signed one and every byte below it is what it names.
 """
 
-import base64
-import json
-from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from customhouse.cli.logins import write_private
-from customhouse.errors import Denied, Invalid, NotFound, Undetermined
-from customhouse.keys import PublicKey
+from customhouse.cli.kept import Kept
+from customhouse.cli.sources import LocalImage, examine_content, open_image
+from customhouse.errors import CustomhouseError, Denied, Invalid, NotFound, Unauthenticated, Undetermined
 from customhouse.oci.digest import Digest
 from customhouse.oci.reference import Reference
 from customhouse.registry.client import RegistryClient
 from customhouse.transport import Transport
-from customhouse.trust.client import Anchor, TrustClient
-from customhouse.trust.metadata import AnyBody, Signed
-from customhouse.trust.names import Gun, RoleName
-from customhouse.trust.verify import SignedTag, TrustedRepository
+from customhouse.trust.bundle import Bundle
+from customhouse.trust.client import Anchor, Reading, TrustClient
+from customhouse.trust.metadata import AnyBody, Signed, parse_file, parse_timestamp
+from customhouse.trust.names import ROOT, TIMESTAMP, Gun, RoleName
+from customhouse.trust.verify import (
+    NotEnoughSignatures,
+    RoleExpired,
+    SignedTag,
+    TrustedRepository,
+    TrustError,
+    verify_repository,
+)
+
+Verdict = Literal["certified", "not_certified", "undetermined"]
+Source = Literal["hub", "bundle", "kept"]
+Anchored = Literal["bundle", "known", "first_sight"]
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """What a consumer pins: the hub's host, canonical ids of its root keys, and its CA if it has one of its own."""
+class Checked:
+    """What the verdict rests on: where the metadata came from, whether the registry and a copy here were compared."""
 
-    host: str
-    roots: frozenset[str]
-    ca_pem: str
-    hub_name: str
+    metadata: Source | None = None
+    registry: bool = False
+    content: bool = False
 
-    @classmethod
-    def parse(cls, raw: bytes) -> "Bundle":
-        """Raises Invalid."""
-        try:
-            document = json.loads(raw)
-            if document["version"] != 1:
-                raise Invalid(f"the bundle is of version {document['version']}, which is not known here")
-            keys = frozenset(PublicKey.of_pem(_pem(entry["certificate"])).canonical_id for entry in document["roots"])
-            if not keys:
-                raise Invalid("the bundle names no root")
-            return cls(str(document["host"]), keys, str(document.get("ca") or ""), str(document.get("hub_name") or ""))
-        except (ValueError, KeyError, TypeError) as error:
-            raise Invalid("this is not a trust bundle", hint="Get one with customhouse trust export.") from error
+    def document(self) -> dict[str, Any]:
+        """As --json prints it."""
+        return {"metadata": self.metadata, "registry": self.registry, "content": self.content}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The verdict on one reference."""
+    """The verdict on one reference. `role` and `missing` name where it broke, `root` whom we believed."""
 
     reference: str
     digest: Digest | None
-    verdict: Literal["certified", "not_certified"]
-    signers: tuple[str, ...]
-    expires: datetime | None
+    verdict: Verdict
     reason: str
+    hint: str = ""
+    role: RoleName | None = None
+    missing: Mapping[str, Any] | None = None
+    versions: Mapping[RoleName, int] = field(default_factory=dict)
+    signers: tuple[str, ...] = ()
+    expires: datetime | None = None
+    checked: Checked = Checked()
+    root: Anchored | None = None
 
     def document(self) -> dict[str, Any]:
-        """As --json prints it."""
+        """As --json prints it; docs/consumers.md explains every field."""
         return {
             "reference": self.reference,
             "digest": str(self.digest) if self.digest else None,
             "verdict": self.verdict,
+            "reason": self.reason,
+            "hint": self.hint,
+            "role": str(self.role) if self.role else None,
+            "missing": dict(self.missing) if self.missing else None,
+            "versions": {str(role): number for role, number in self.versions.items()},
             "signers": list(self.signers),
             "expires": self.expires.isoformat() if self.expires else None,
-            "reason": self.reason,
+            "checked": self.checked.document(),
+            "root": self.root,
         }
 
 
-class Memory:
-    """What was seen of a GUN before."""
+@dataclass(frozen=True)
+class Verification:
+    """One question: is `reference` certified now, by the hub of `bundle` (or the one that is known)?
 
-    def __init__(self, state: Path, gun: Gun) -> None:
-        self._path = state / "trust" / f"{sha256(gun.encode()).hexdigest()}.json"
-        self.gun = gun
-        self.versions: dict[RoleName, int] = {}
-        self.root: bytes | None = None
+    `image` names a copy on this machine (`dir:DIR`, `oci-layout:DIR`, `docker-archive:FILE`) that is compared too.
+    """
+
+    reference: Reference
+    state: Path
+    now: datetime
+    bundle: Bundle | None = None
+    image: str = ""
+
+    @property
+    def gun(self) -> Gun:
+        """The repository."""
+        return Gun.parse(self.reference.name)
+
+    def online(self, transport: Transport, root: Anchored) -> Answer:
+        """Ask the hub."""
+        checked = Checked("hub")
         try:
-            document = json.loads(self._path.read_bytes())
-            self.versions = {RoleName.parse(role): int(number) for role, number in document["versions"].items()}
-            self.root = base64.b64decode(document["root"], validate=True)
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError, AttributeError, Invalid) as error:
-            raise Undetermined(f"{self._path} is damaged", hint="Delete it to begin anew.") from error
+            kept = Kept(self.state, self.gun)
+            enrolled = self.bundle.root_keys if self.bundle else None
+            anchor = Anchor(enrolled, None if enrolled else kept.root, kept.versions, kept.roots)
+            reading = TrustClient(transport, kept).read(self.gun, anchor, self.now)
+            kept.keep(reading)
+            found = reading.repository
+            answer = replace(self._signed(found), checked=checked, root=root)
+            if answer.verdict == "certified":
+                answer = self._registry(answer, found, RegistryClient(transport))
+        except CustomhouseError as error:
+            return self.broken(error, checked, root)
+        return self._compared(answer)
 
-    def keep(self, repository: TrustedRepository) -> None:
-        """After a verification, which saw that no version went down. A delegation that is gone is forgotten."""
-        document = {
-            "gun": str(self.gun),
-            "versions": {str(role): number for role, number in repository.versions.items()},
-            "root": base64.b64encode(repository.root.raw).decode(),
-        }
-        write_private(self._path, json.dumps(document).encode())
+    def offline(self) -> Answer:
+        """Ask nobody: the newer of what the bundle holds and what was kept."""
+        root: Anchored = "bundle" if self.bundle else "known"
+        checked = Checked()
+        try:
+            kept = Kept(self.state, self.gun)
+            source, files = self._at_hand(kept)
+            checked = Checked(source)
+            enrolled = self.bundle.root_keys if self.bundle else None
+            known = kept.root if enrolled is None else None
+            if enrolled is None and known is None:
+                raise Undetermined(f"no root of {self.gun} is known here", hint="Name a bundle with --bundle.")
+            in_bundle = self.bundle.repository(self.gun) if self.bundle else None
+            roots = dict.fromkeys([*kept.roots, *(in_bundle.earlier if in_bundle else ())])
+            anchor = Anchor(enrolled, known, kept.versions, tuple(roots))
+            found, expired = _as_of(self.gun, files, anchor, self.now)
+            if expired is None:
+                kept.keep(Reading(found, files, tuple(dict.fromkeys([*roots, files[ROOT]]))))
+            answer = replace(self._signed(found, expired), checked=checked, root=root)
+        except CustomhouseError as error:
+            return self.broken(error, checked, root)
+        return self._compared(answer)
+
+    def broken(self, error: CustomhouseError, checked: Checked = Checked(), root: Anchored | None = None) -> Answer:
+        """The answer that an error is: 'no' where something is wrong, 'undetermined' where nothing was learnt."""
+        if isinstance(error, Unauthenticated | Denied):
+            error = Undetermined(f"the hub does not let us read: {error.message}", hint=error.hint)
+        verdict: Verdict = "not_certified" if isinstance(error, Invalid | NotFound) else "undetermined"
+        missing = None
+        if isinstance(error, NotEnoughSignatures):
+            missing = {"role": str(error.role), "version": error.version, "valid": error.valid, "needed": error.needed}
+        return Answer(
+            str(self.reference), self.reference.digest, verdict, error.message, error.hint,
+            role=error.role if isinstance(error, TrustError) else None, missing=missing, checked=checked, root=root,
+        )
+
+    # -- what is signed ---------------------------------------------------------------------------------------------
+
+    def _signed(self, found: TrustedRepository, expired: RoleExpired | None = None) -> Answer:
+        """The verdict of the metadata alone."""
+        wanted, versions = self.reference, found.versions
+        signed = self._tag(found)
+        base = Answer(str(wanted), wanted.digest, "certified", "", versions=versions)
+        if signed is not None:
+            expires = _expires(found, signed)
+            signers = tuple(found.signers(signed.tag)) or (str(signed.role),)
+            base = replace(base, digest=signed.digest, role=signed.role, signers=signers, expires=expires)
+        if expired is not None:
+            until = f"{expired.expires:%Y-%m-%d %H:%M} UTC"
+            what = "was signed by the hub" if signed else "was not signed by the hub"
+            return replace(
+                base, verdict="undetermined", role=expired.role, expires=expired.expires,
+                reason=f"{expired.message}: what is at hand here was good until {until}, and it {what} then",
+                hint="Verify once with a network, or bring a newer bundle: customhouse trust export --metadata.",
+            )
+        if signed is None:
+            what = f"tag {wanted.tag}" if wanted.tag else f"digest {wanted.digest}"
+            why = "".join(f"; {role} is left out: {error.message}" for role, error in found.skipped.items())
+            lacking = next((e for e in found.skipped.values() if isinstance(e, NotEnoughSignatures)), None)
+            answer = self.broken(lacking) if lacking else base
+            return replace(
+                base, verdict="not_certified", missing=answer.missing, role=answer.role,
+                reason=f"{what} is not signed by the hub{why}",
+            )
+        if wanted.digest and wanted.digest != signed.digest:
+            why = f"the hub signed {signed.digest} under this tag, not {wanted.digest}"
+            return replace(base, verdict="not_certified", reason=why)
+        return replace(base, reason="signed by the hub; what the registry gives was not asked")
+
+    def _tag(self, found: TrustedRepository) -> SignedTag | None:
+        if self.reference.tag:
+            return found.tag(self.reference.tag)
+        return next((tag for tag in found.tags.values() if tag.digest == self.reference.digest), None)
+
+    def _at_hand(self, kept: Kept) -> tuple[Source, Mapping[RoleName, bytes]]:
+        """The newest files that can be had without a network."""
+        choices: list[tuple[int, Source, Mapping[RoleName, bytes]]] = []
+        in_bundle = self.bundle.repository(self.gun) if self.bundle else None
+        if in_bundle and TIMESTAMP in in_bundle.files:
+            choices.append((parse_timestamp(in_bundle.files[TIMESTAMP]).version, "bundle", in_bundle.files))
+        if kept.known:
+            try:
+                files = kept.files()
+                choices.append((parse_timestamp(files[TIMESTAMP]).version, "kept", files))
+            except Invalid as error:
+                if not choices:
+                    raise Undetermined(
+                        f"what was kept of {self.gun} is damaged: {error.message}", hint="Verify once with a network."
+                    ) from error
+        if not choices:
+            raise Undetermined(
+                f"nothing is known of {self.gun} on this machine",
+                hint="Verify it once with a network, or bring a bundle of customhouse trust export --metadata.",
+            )
+        _, source, found = max(choices, key=lambda choice: choice[0])
+        return source, found
+
+    # -- what the bytes are -----------------------------------------------------------------------------------------
+
+    def _registry(self, answer: Answer, found: TrustedRepository, registry: RegistryClient) -> Answer:
+        signed = self._tag(found)
+        assert signed is not None  # it is certified
+        try:
+            manifest = registry.manifest(self.reference.repository, signed.digest)
+            tagged = registry.manifest(self.reference.repository, signed.tag)
+        except (NotFound, Denied, Invalid) as error:
+            why = f"the registry does not give the signed image: {error.message}"
+            return replace(answer, verdict="not_certified", reason=why, hint=error.hint)
+        answer = replace(answer, checked=replace(answer.checked, registry=True))
+        if manifest.size != signed.length:
+            why = f"the manifest has {manifest.size} bytes, signed were {signed.length}"
+            return replace(answer, verdict="not_certified", reason=why)
+        if tagged.digest != signed.digest:
+            why = f"the registry's tag is {tagged.digest}, the hub signed {signed.digest}"
+            return replace(answer, verdict="not_certified", reason=why)
+        return replace(answer, reason="signed by the hub, and the registry has exactly these bytes")
+
+    def _compared(self, answer: Answer) -> Answer:
+        """With the copy on this machine, when one is named: its manifest and every byte below it."""
+        if not self.image or answer.digest is None or answer.verdict == "not_certified":
+            return answer
+        try:
+            local: LocalImage = open_image(self.image)
+        except (NotFound, Invalid) as error:
+            return replace(answer, verdict="undetermined", reason=error.message, hint=error.hint)
+        checked = replace(answer.checked, content=True)
+        if local.digest != answer.digest:
+            return replace(
+                answer, verdict="not_certified", checked=checked,
+                reason=f"the copy here is {local.digest}, the hub signed {answer.digest}",
+                hint="Copy images with all platforms and unchanged, as skopeo copy --all docker://… dir:DIR does.",
+            )
+        try:
+            blobs, size = examine_content(local)
+        except (NotFound, Invalid) as error:
+            why = f"the copy here is damaged: {error.message}"
+            return replace(answer, verdict="not_certified", checked=checked, reason=why, hint=error.hint)
+        copy = f"the copy here is exactly that: {blobs} pieces, {size} bytes, all hashed"
+        if answer.verdict == "certified" and not checked.registry:
+            return replace(answer, checked=checked, reason=f"signed by the hub, and {copy}")
+        return replace(answer, checked=checked, reason=f"{answer.reason}; {copy}")
 
 
-def verify(
-    reference: Reference, transport: Transport, roots: frozenset[str] | None, state: Path, now: datetime
-) -> Answer:
-    """The verdict. Raises TrustError and its like where the metadata must not be trusted, Unavailable for no answer."""
-    gun = Gun.parse(reference.name)
-    memory = Memory(state, gun)
-    anchor = Anchor(enrolled=roots, known_root=None if roots else memory.root, seen=memory.versions)
-    repository = TrustClient(transport).fetch(gun, anchor, now)
-    memory.keep(repository)
-    signed = _signed(repository, reference)
-    if signed is None:
-        what = f"tag {reference.tag}" if reference.tag else f"digest {reference.digest}"
-        return Answer(str(reference), reference.digest, "not_certified", (), None, f"{what} is not signed by the hub")
+def _as_of(
+    gun: Gun, files: Mapping[RoleName, bytes], anchor: Anchor, now: datetime
+) -> tuple[TrustedRepository, RoleExpired | None]:
+    """The repository as it is now; or, when all that is wrong is age, as it was last, with what has expired."""
 
-    def answer(verdict: Literal["certified", "not_certified"], reason: str) -> Answer:
-        signers = tuple(repository.signers(signed.tag)) or (str(signed.role),)
-        return Answer(str(reference), signed.digest, verdict, signers, _expires(repository, signed), reason)
+    def judged(at: datetime) -> TrustedRepository:
+        known = [anchor.known_root] if anchor.known_root else []
+        seen = anchor.seen or {}
+        try:
+            return verify_repository(files, known, gun=gun, enrolled=anchor.enrolled, seen=seen, now=at)
+        except TrustError as error:
+            if error.role != ROOT or anchor.enrolled is None or not anchor.roots:
+                raise
+        return verify_repository(files, anchor.roots, gun=gun, enrolled=anchor.enrolled, seen=seen, now=at)
 
-    if reference.digest and reference.digest != signed.digest:
-        return answer("not_certified", f"the hub signed {signed.digest} under this tag, not {reference.digest}")
-    registry = RegistryClient(transport)
     try:
-        manifest = registry.manifest(reference.repository, signed.digest)
-        tagged = registry.manifest(reference.repository, signed.tag)
-    except (NotFound, Denied, Invalid) as error:
-        return answer("not_certified", f"the registry does not give the signed image: {error.message}")
-    if manifest.size != signed.length:
-        return answer("not_certified", f"the manifest has {manifest.size} bytes, signed were {signed.length}")
-    if tagged.digest != signed.digest:
-        return answer("not_certified", f"the registry's tag is {tagged.digest}, the hub signed {signed.digest}")
-    return answer("certified", "signed by the hub, and the registry has exactly these bytes")
+        return judged(now), None
+    except RoleExpired as error:
+        ends = [parsed.expires for parsed in (_parsed(role, raw) for role, raw in files.items()) if parsed is not None]
+        return judged(min(ends) - timedelta(seconds=1)), error
 
 
-def _signed(repository: TrustedRepository, reference: Reference) -> SignedTag | None:
-    if reference.tag:
-        return repository.tag(reference.tag)
-    return next((tag for tag in repository.tags.values() if tag.digest == reference.digest), None)
+def _parsed(role: RoleName, raw: bytes) -> Signed[AnyBody] | None:
+    try:
+        return parse_file(role, raw)
+    except Invalid:
+        return None
 
 
 def _expires(repository: TrustedRepository, signed: SignedTag) -> datetime:
     """When this must have been signed again."""
     used: list[Signed[AnyBody]] = [repository.root, repository.timestamp, repository.snapshot]
     return min(file.expires for file in [*used, repository.targets[signed.role]])
-
-
-def _pem(text: str) -> bytes:
-    """A certificate in PEM form, or that in base64 as TUF metadata holds it."""
-    return text.encode() if "-----BEGIN" in text else base64.b64decode(text, validate=True)

@@ -2,7 +2,8 @@
 
 1. Bytes are never written again. Only docker's older archives have no manifest and plain layers: there a manifest is
    made, and each layer is compressed the same way every time, so that the same archive has the same digest.
-2. `oci-layout:DIR[:TAG]` and `docker-archive:FILE` say what a path is; a bare path is looked at.
+2. `oci-layout:DIR[:TAG]`, `docker-archive:FILE` and `dir:DIR` say what a path is; a bare path is looked at. `dir:` is
+   what `skopeo copy … dir:DIR` writes, which leaves the manifest as the registry has it.
 """
 
 import gzip
@@ -24,10 +25,15 @@ from customhouse.oci.manifest import (
     INDEX_TYPES,
     LARGEST_MANIFEST,
     MANIFEST_TYPES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Manifest,
+    parse_manifest,
 )
 from customhouse.oci.reference import valid_tag
 
 REF_NAME = "org.opencontainers.image.ref.name"
+DEEPEST, MOST_PIECES = 4, 10_000
 _PIECE = 1024 * 1024
 Opener = Callable[[str], BinaryIO]
 
@@ -52,13 +58,15 @@ class LocalImage:
 
 def looks_local(text: str) -> bool:
     """Does this name a file or folder rather than a reference?"""
-    return text.startswith(("oci-layout:", "docker-archive:")) or Path(text).exists()
+    return text.startswith(("oci-layout:", "docker-archive:", "dir:")) or Path(text).exists()
 
 
 def open_image(text: str) -> LocalImage:
     """Raises NotFound, Invalid."""
     if text.startswith("docker-archive:"):
         return _archive(Path(text.removeprefix("docker-archive:")))
+    if text.startswith("dir:"):
+        return _directory(Path(text.removeprefix("dir:")))
     name, tag = text.removeprefix("oci-layout:"), ""
     if text.startswith("oci-layout:") and not Path(name).exists():
         name, _, tag = name.rpartition(":")
@@ -68,6 +76,36 @@ def open_image(text: str) -> LocalImage:
     if path.is_file():
         return _archive(path, tag)
     raise NotFound(f"there is no image at {text}", hint="Name an OCI layout folder, or a tar of docker save.")
+
+
+def examine_content(image: LocalImage) -> tuple[int, int]:
+    """Hash everything that the image needs; how many pieces and bytes. Raises NotFound, Invalid for what is not so."""
+    seen: dict[Digest, int] = {}
+    _examine(image, parse_manifest(image.manifest, image.media_type), seen, 0)
+    seen[image.digest] = len(image.manifest)
+    return len(seen), sum(seen.values())
+
+
+def _examine(image: LocalImage, manifest: Manifest, seen: dict[Digest, int], depth: int) -> None:
+    if depth > DEEPEST or len(seen) > MOST_PIECES:
+        raise Invalid(f"it needs more than {MOST_PIECES} pieces, or indexes more than {DEEPEST} deep")
+    for blob in (*((manifest.config,) if manifest.config else ()), *manifest.layers, *manifest.manifests):
+        if blob.digest in seen:
+            continue
+        hasher, size = blob.digest.hasher(), 0
+        with image.content(blob.digest) as stream:
+            while size <= blob.size and (piece := stream.read(_PIECE)):
+                hasher.update(piece)
+                size += len(piece)
+        if size != blob.size or hasher.hexdigest() != blob.digest.hex:
+            raise Invalid(f"{blob.digest} is not what it says", hint="Copy the image again.")
+        seen[blob.digest] = size
+    for member in manifest.manifests:
+        with image.content(member.digest) as stream:
+            raw = stream.read(LARGEST_MANIFEST + 1)
+        if Digest.of(raw, member.digest.algorithm) != member.digest:
+            raise Invalid(f"{member.digest} changes while it is read")
+        _examine(image, parse_manifest(raw, member.media_type), seen, depth + 1)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -120,6 +158,19 @@ def _layout(opened: Opener, tag: str, where: str) -> LocalImage:
         raise Invalid(f"the manifest in {where} is not the content of its digest", hint="The layout is damaged.")
     named = str((entries[0].get("annotations") or {}).get(REF_NAME) or "").rpartition(":")[2]
     return LocalImage(raw, media_type, content, named if valid_tag(named) else "")
+
+
+def _directory(path: Path) -> LocalImage:
+    document, folder = _object(lambda name: _open(path / name), "manifest.json", str(path)), path.resolve()
+    with _open(path / "manifest.json") as stream:
+        raw = stream.read(LARGEST_MANIFEST + 1)
+    kind = str(document.get("mediaType") or (OCI_INDEX if "manifests" in document else OCI_MANIFEST))
+
+    def content(wanted: Digest) -> BinaryIO:
+        member = folder / f"{wanted.hex}.manifest.json"
+        return _open(member if member.exists() else folder / wanted.hex)
+
+    return LocalImage(raw, kind, content)
 
 
 def _docker_archive(opened: Opener, where: str) -> LocalImage:

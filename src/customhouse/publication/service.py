@@ -13,10 +13,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from typing import TYPE_CHECKING
 
 from customhouse import faults
 from customhouse.accounts.access import Kind, kind_of
@@ -25,11 +22,12 @@ from customhouse.audit import Audit
 from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import FINAL, State, Submission, WrongState
 from customhouse.enrolment.service import EnrolmentService, NotEnrolled, Untrusted
-from customhouse.errors import Denied, Invalid, Unavailable
+from customhouse.errors import Denied, Invalid, NotFound, Unavailable
 from customhouse.publication import plan
 from customhouse.publication.plan import HubKeys
 from customhouse.registry.service import RegistryService
 from customhouse.review.service import ReviewService, checked_reason
+from customhouse.trust.bundle import BundledRepository, BundledRoot
 from customhouse.trust.documents import ROOT_LIFETIME, TARGETS_LIFETIME
 from customhouse.trust.metadata import parse_file
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
@@ -40,6 +38,7 @@ from customhouse.trust.verify import SignedTag
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+LARGEST_PAGE = 8 * 1024 * 1024  # of files in one answer; the last repository may go beyond
 ATTEMPTS = 20  # other publications in the same GUN may come first; each attempt signs again
 
 
@@ -227,15 +226,37 @@ class PublicationService:
                 continue
         return False  # others publish all the time, and each publication aligns
 
-    def root_certificate(self) -> dict[str, Any]:
-        """What a consumer pins: the hub's root certificate, its key id, and the name it signs under."""
-        public = self._keys.root.public
-        leaf = public.certificates[0]
-        return {
-            "certificate": leaf.public_bytes(Encoding.PEM).decode(),
-            "key_id": public.canonical_id,
-            "sha256": leaf.fingerprint(SHA256()).hex(),
-        }
+    def root_certificate(self) -> BundledRoot:
+        """What a consumer pins: the hub's root certificate."""
+        return BundledRoot(self._keys.root.public.public.decode())
+
+    def bundled(
+        self, may_read: Callable[[str], bool], after: str, limit: int, *, repository: str = "", metadata: bool = False
+    ) -> list[BundledRepository]:
+        """Official repositories that the caller may read, in order, after a GUN; at most `limit`, and so many bytes.
+
+        `repository` asks for one of them, and raises NotFound where there is none to see.
+        """
+        with self._certification.view() as tx:
+            guns = [gun for gun in self._trust.guns(tx) if kind_of(gun.repository) is Kind.OFFICIAL]
+        readable = (gun for gun in guns if gun > after and may_read(gun.repository))
+        if repository:
+            readable = (gun for gun in guns if gun.repository == repository and may_read(repository))
+        found: list[BundledRepository] = []
+        for gun in readable:
+            if len(found) == limit or sum(each.size for each in found) > LARGEST_PAGE:
+                break
+            if metadata:
+                self._trust.current(gun, TIMESTAMP)  # renewed when that is due, so that the copy is good for long
+            files = self._trust.repository_files(gun)
+            if ROOT in files:
+                earlier = tuple(raw for raw in self._trust.root_versions(gun) if raw != files[ROOT])
+                found.append(BundledRepository(gun, files[ROOT], files if metadata else {}, earlier))
+        if repository and not found:
+            raise NotFound(
+                f"there is no official repository {repository[:255]}", hint="Is the name right, and published to?"
+            )
+        return found
 
 
 def _versions(files: dict[RoleName, bytes]) -> dict[RoleName, int]:

@@ -88,7 +88,7 @@ class TrustPublisher:
 
     def __init__(self, transport: Transport, keys: KeyDirectory, clock: Callable[[], datetime]) -> None:
         self.transport, self.keys, self.clock = transport, keys, clock
-        self._client = TrustClient(transport, "push,pull")
+        self._client = TrustClient(transport, actions="push,pull")
 
     def sign_tag(self, gun: Gun, tag: str, digest: Digest, length: int) -> Published:
         """Sign that `tag` is the manifest of this digest and length (bytes); makes the repository if need be."""

@@ -285,7 +285,7 @@ class TrustService:
             return self._store.roots(reading, gun)
 
     def guns(self, tx: Connection) -> list[Gun]:
-        """Every GUN with trust data (for `doctor`), as this transaction sees them."""
+        """Every GUN with trust data, in order, as this transaction sees them."""
         return [Gun(gun) for gun in self._store.guns(tx)]
 
     def _stored(self, tx: Connection, gun: Gun) -> Stored:
