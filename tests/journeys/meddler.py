@@ -22,15 +22,17 @@ _NOT_PASSED = {"host", "content-length", "transfer-encoding", "connection", "acc
 
 
 class Meddler:
-    """A proxy. `seen` are the updates as they came."""
+    """A proxy. `seen` are the updates as they came, `asked` the requests, each as `GET root.json`."""
 
     def __init__(self, hub: HubProcess) -> None:
         self.hub = hub
         self.meddle: Callable[[Files], Files] = lambda files: files
         self.seen: list[Files] = []
+        self.asked: list[str] = []
         self.pool = urllib3.PoolManager(ca_certs=str(hub.ca), retries=False, timeout=30)
 
     def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> urllib3.BaseHTTPResponse:
+        self.asked.append(f"{method} {path.partition('/_trust/tuf/')[2] or path}")
         if method == "POST" and path.endswith("/_trust/tuf/"):
             files = _files(headers["content-type"], body)
             self.seen.append(files)

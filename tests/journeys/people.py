@@ -88,7 +88,7 @@ class Person:
         """Run Debian's notary on docker's own trust directory."""
         kinds = {f"NOTARY_{role}_PASSPHRASE": PASSPHRASE for role in ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")}
         base = ["notary", "-s", self.hub.url, "--tlscacert", str(self.hub.ca), "-d", str(self.home / ".docker/trust")]
-        return self._run([*base, *words], "", kinds | {"NOTARY_AUTH": _basic(self.name, self.password)})
+        return self._run([*base, *words], "yes\n", kinds | {"NOTARY_AUTH": _basic(self.name, self.password)})
 
     def staging(self, name: str) -> str:
         """localhost:PORT/staging/PUBLISHER/NAME."""

@@ -79,10 +79,11 @@ def list_tags(out: Output, connections: Connections, repository: str) -> None:
     """List signed tags with their signers; the metadata is verified, its root taken as it is."""
     from customhouse.settings import system_clock
     from customhouse.trust.client import Anchor, TrustClient
-    from customhouse.trust.names import Gun
+    from customhouse.trust.names import ROOT, TARGETS, Gun
 
     gun = Gun.parse(Reference.parse(repository).name)
     found = TrustClient(connections.content(gun.host)).fetch(gun, Anchor(), system_clock())
+    administrative = {str(role): sorted(found.root.body.roles[role].key_ids) for role in (ROOT, TARGETS)}
     rows = [
         {"tag": tag.tag, "digest": str(tag.digest), "length": tag.length, "role": str(tag.role),
          "signers": found.signers(tag.tag)}
@@ -91,11 +92,13 @@ def list_tags(out: Output, connections: Connections, repository: str) -> None:
     document = {
         "gun": str(gun),
         "root_key_ids": sorted(found.root_keys),
+        "administrative_keys": administrative,  # by the ids that `docker trust inspect` shows
         "expires": found.timestamp.expires.isoformat(),
         "versions": {str(role): number for role, number in found.versions.items()},
         "tags": rows,
     }
-    out.result(document, out.table(rows, ("tag", "digest", "role", "signers")))
+    keys = [f"{role} key {', '.join(ids)}" for role, ids in administrative.items()]
+    out.result(document, [*out.table(rows, ("tag", "digest", "role", "signers")), *keys])
 
 
 @trust.command()
