@@ -1,6 +1,8 @@
 """One origin: every path goes to its door, and each door answers errors in its own dialect."""
 
 import base64
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from customhouse.errors import Conflict
 from customhouse.hub import Hub
 from customhouse.settings import Settings
 from customhouse.transport import Transport
+from tests.hub_process import HubProcess
 from tests.registry.conftest import Served
 
 PASSWORD = "a made-up password"
@@ -232,3 +235,22 @@ def test_a_start_removes_cut_uploads_and_leaves_a_removed_password_file_alone(tm
         if number == 0:
             assert (folder / "admin-password").stat().st_mode & 0o777 == 0o600
             (folder / "admin-password").unlink()
+
+
+def test_a_connection_is_never_resumed_and_each_is_answered(tmp_path: Path) -> None:
+    """Docker opens one connection per file: a ticket for the next one would be made and never used."""
+    hub = HubProcess(tmp_path / "data").start()
+    try:
+        context = ssl.create_default_context(cafile=str(hub.ca))
+        for _ in range(2):
+            with (
+                socket.create_connection(("127.0.0.1", hub.port), timeout=10) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as secure,
+            ):
+                secure.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                answer = b"".join(iter(lambda s=secure: s.recv(65536), b""))  # type: ignore[misc]
+                assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"ok\n")
+                assert secure.version() == "TLSv1.3"
+                assert secure.session is None or not secure.session.has_ticket
+    finally:
+        hub.close()

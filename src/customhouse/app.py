@@ -7,6 +7,7 @@
    was cut is resumed at the next start.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -181,10 +182,17 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
         timeout_keep_alive=65,
         h11_max_incomplete_event_size=64 * 1024,
     )
+    config.load()
+    if config.ssl is not None:
+        # Docker's clients open a connection per file and resume none: a ticket is work for nothing.
+        config.ssl.num_tickets = 0
     server = _Announcing(config, f"ready {settings.url}")
     for number in (signal.SIGTERM, signal.SIGINT):
         # The server raises the signal once more when it has drained; by then it must not kill what closes below.
         signal.signal(number, lambda _number, _frame: None)
+    # What was made so far stays: without this, each collection of all garbage would walk through all of it.
+    gc.collect()
+    gc.freeze()
     try:
         server.run()
     finally:
