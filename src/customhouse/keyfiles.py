@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from customhouse.errors import Invalid
-from customhouse.keys import RSA_MINIMUM_BITS, PrivateKey
+from customhouse.keys import CURVES, RSA_MINIMUM_BITS, PrivateKey
 
 ROUNDS = 2048
 MAXIMUM_ROUNDS = 10_000_000
@@ -37,7 +37,6 @@ _AES_256_CBC = bytes.fromhex("060960864801650304012a")
 _HMAC = bytes.fromhex("06082a864886f70d02")  # + 07 HMAC-SHA-1, 09 HMAC-SHA-256
 _GNU_ED25519 = bytes.fromhex("06092b06010401da470f01")
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----\s*(.*?)-----END \1-----", re.DOTALL)
-_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
 class InvalidKeyFile(Invalid):
@@ -129,7 +128,7 @@ def _private(label: str, body: bytes, passphrase: bytes | None) -> object:
 def _usable(key: object) -> PrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
         raise InvalidKeyFile("only ECDSA, RSA and Ed25519 private keys are known")
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name not in _CURVES:
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name not in CURVES:
         raise InvalidKeyFile(f"clients do not know the curve {key.curve.name}; P-256 is what all of them know")
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < RSA_MINIMUM_BITS:
         raise InvalidKeyFile(f"RSA of {key.key_size} bits is too short; {RSA_MINIMUM_BITS} are the least")
