@@ -148,14 +148,14 @@ def find(uri: Uri, pin: Pin) -> DeviceSigner:
         private = _private(session, uri)
         template = {Attribute.CLASS: ObjectClass.PUBLIC_KEY}
         template |= {Attribute.ID: private.id} if private.id else {Attribute.LABEL: private.label}
-        public = next(iter(session.get_objects(template)), None)
-        if public is None:
+        publics = list(session.get_objects(template))  # to the end: a search that is left open breaks the session
+        if not publics:
             raise NoSuchKey(
                 f"the token {uri.token!r} has no public key beside its private key {private.label!r}",
                 hint="Store the public key on the token under the same id.",
             )
         exact = replace(uri, label=private.label or "", id=bytes(private.id or b""))
-        return DeviceSigner(exact, _public(public), pin)
+        return DeviceSigner(exact, _public(publics[0]), pin)
 
 
 def generate(uri: Uri, kind: str, pin: Pin) -> DeviceSigner:
@@ -170,7 +170,7 @@ def generate(uri: Uri, kind: str, pin: Pin) -> DeviceSigner:
     marks: dict[str, Any] = {"label": uri.label, "id": key_id, "store": True}
     with _opened(uri, pin, write=True) as session:
         taken = session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: uri.label})
-        if next(iter(taken), None) is not None:
+        if list(taken):
             raise Invalid(f"the token {uri.token!r} has a key {uri.label!r} already", hint="Choose another object=NAME")
         if kind == "rsa-3072":
             made, _ = session.generate_keypair(KeyType.RSA, 3072, **marks)
