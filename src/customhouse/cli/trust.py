@@ -164,7 +164,7 @@ def _pin(
     known = directory.known_root(gun)
     if known not in (None, root.raw):
         if not replace:
-            _require_step(known or b"", root, chain, believed.root_keys)
+            _require_step(gun, known or b"", root, chain, believed.root_keys)
         known = None
     if known is None:
         directory.remember_root(gun, root.raw)
@@ -172,7 +172,9 @@ def _pin(
     return {"result": result, "root_key_ids": sorted(canonical_ids(root.body, ROOT)), "version": root.version}
 
 
-def _require_step(known: bytes, root: "Signed[Root]", chain: Sequence[bytes], believed: frozenset[str]) -> None:
+def _require_step(
+    gun: "Gun", known: bytes, root: "Signed[Root]", chain: Sequence[bytes], believed: frozenset[str]
+) -> None:
     """A pin is moved forward, and only within the keys that are believed. Raises Conflict."""
     from customhouse.trust.metadata import parse_root
     from customhouse.trust.names import ROOT
@@ -189,7 +191,7 @@ def _require_step(known: bytes, root: "Signed[Root]", chain: Sequence[bytes], be
     later = sorted((one for one in map(parse_root, chain) if one.version > pinned.version), key=lambda one: one.version)
     try:
         for before, step in zip([pinned, *later], later, strict=False):
-            verify_root_step(before, step)
+            verify_root_step(before, step, gun)
     except TrustError:
         later = []
     other = canonical_ids(pinned.body, ROOT) - believed - canonical_ids(root.body, ROOT)

@@ -149,8 +149,8 @@ class TrustSimulator:
         """A root of version n+1 with a new root key, signed by both (or only by the new one)."""
         self.build_root()
         old = self.keys[ROOT]
-        new = PrivateKey.generate()
-        self.keys[ROOT] = [new.with_certificate(root_certificate(new, self.gun, self.now))]
+        new = self.certified()
+        self.keys[ROOT] = [new]
         self._root_signers = list(old) if signed_by_old else []
         self._signers.pop(ROOT, None)
         self.root_version += 1
@@ -163,6 +163,11 @@ class TrustSimulator:
         self._root_signers = []
         self._signers[ROOT] = list(signers) or list(keys)
         self.root_version += 1
+
+    def certified(self, key: PrivateKey | None = None, common_name: str = "", at: datetime | None = None) -> PrivateKey:
+        """A new root key, or this one, with a certificate that begins now (or at another moment)."""
+        bare = PrivateKey(key.crypto) if key else PrivateKey.generate()
+        return bare.with_certificate(root_certificate(bare, common_name or self.gun, at or self.now))
 
     # Hooks: each takes a role and may be combined with others.
 

@@ -2,19 +2,21 @@
 
 1. A root key is known by a certificate whose common name is the GUN, or a prefix of it with `*` at the end. The
    comparison is exact; `*` alone fits every GUN.
-2. At least one leaf of the root role must fit, be valid now (a day of leeway before it begins), not be signed with
-   SHA-1, and hold no RSA key shorter than 2048 bits. Intermediates follow the leaf in the same PEM.
+2. A leaf of the root role must fit, be valid now (a day of leeway before it begins), be no authority's, not be signed
+   with SHA-1, and hold no RSA key shorter than 2048 bits; intermediates follow it in the same PEM. The signatures of
+   keys whose leaf does not fit are not counted, and there must be one that does.
 3. The certificates of an older root only name its keys: their expiry is not looked at.
 4. Whatever signs metadata signs its own certificate, a key on a device too: the library's builder is given an object
    that hands what is to be signed on to the signer. RSA signs it as it signs metadata, with PSS.
 Notary v1 wire: root validation, generated root certificate.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -86,9 +88,9 @@ def fitting_name(gun: str) -> str:
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """The common name, or an empty text."""
+    """The common name, or an empty text: also where there are two, of which others would take the last."""
     found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else ""
+    return str(found[0].value) if len(found) == 1 else ""
 
 
 def covers(name: str, gun: str) -> bool:
@@ -96,34 +98,63 @@ def covers(name: str, gun: str) -> bool:
     return name == gun or (name.endswith("*") and gun.startswith(name[:-1]))
 
 
-def require_leaf(keys: Iterable[PublicKey], gun: Gun, now: datetime) -> tuple[PublicKey, ...]:
-    """The keys whose leaf certificate speaks for the GUN now. Raises CertificateRefused when there is none."""
-    fitting, reasons = [], []
-    for key in keys:
-        if not key.certificates:
-            reasons.append("a root key without a certificate")
-            continue
-        why = _refusal(key.certificates[0], gun, now)
-        if why:
-            reasons.append(why)
-        else:
-            fitting.append(key)
-    if not fitting:
+def fitting(keys: Iterable[PublicKey], gun: Gun, now: datetime | None = None) -> tuple[PublicKey, ...]:
+    """The keys whose certificate speaks for the GUN; with `now`, and is valid then."""
+    return tuple(key for key in keys if not _refusal(key, gun, now))
+
+
+def require_leaf(keys: Sequence[PublicKey], gun: Gun, now: datetime) -> None:
+    """Raises CertificateRefused when no key has a certificate that speaks for the GUN now."""
+    if not fitting(keys, gun, now):
+        reasons = [_refusal(key, gun, now) for key in keys]
         raise CertificateRefused(gun, "; ".join(reasons) or "the root role has no keys")
-    return tuple(fitting)
 
 
-def _refusal(leaf: x509.Certificate, gun: Gun, now: datetime) -> str:
+def _refusal(key: PublicKey, gun: Gun, now: datetime | None) -> str:
+    if not key.certificates:
+        return "a root key without a certificate"
+    leaf, *others = key.certificates
+    try:
+        return _unfit(leaf, gun, now) or _misplaced(leaf, others, key, now)
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        return "one cannot be read"
+
+
+def _unfit(leaf: x509.Certificate, gun: Gun, now: datetime | None) -> str:
     name = common_name(leaf)
     if not covers(name, gun):
         return f"one is for {name[:80]!r}"
-    if now >= leaf.not_valid_after_utc:
-        return f"one expired on {leaf.not_valid_after_utc:%Y-%m-%d}"
-    if now + LEEWAY < leaf.not_valid_before_utc:
-        return f"one is valid only from {leaf.not_valid_before_utc:%Y-%m-%d}"
-    if isinstance(leaf.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
+    return _weak_or_old(leaf, now)
+
+
+def _weak_or_old(certificate: x509.Certificate, now: datetime | None) -> str:
+    if now and now >= certificate.not_valid_after_utc:
+        return f"one expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if now and now + LEEWAY < certificate.not_valid_before_utc:
+        return f"one is valid only from {certificate.not_valid_before_utc:%Y-%m-%d}"
+    if isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
         return "one is signed with SHA-1 or MD5"
     return ""
+
+
+def _misplaced(leaf: x509.Certificate, others: list[x509.Certificate], key: PublicKey, now: datetime | None) -> str:
+    """Docker builds the PEM again, from one leaf and the authorities that it believes, and looks for the key by it."""
+    if _is_authority(leaf):
+        return "one belongs to an authority (CA:TRUE), and docker wants the key's own"
+    if not all(_is_authority(each) for each in others):
+        return "one has two leaf certificates"
+    if any(_weak_or_old(each, now) for each in others):
+        return "one has an intermediate that is no longer valid"
+    if b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (leaf, *others)) != key.public:
+        return "one is in a form of PEM that docker does not write"
+    return ""
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)

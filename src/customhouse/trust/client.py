@@ -14,7 +14,7 @@ Notary v1 wire: HTTP API; client verification workflow.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Protocol
 
@@ -49,6 +49,7 @@ LARGEST_REPOSITORY = 256 * 1024 * 1024
 LONGEST_READING = 300.0
 MOST_ROOTS = 1024
 MOST_DELEGATIONS = 1024
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)  # what expired before that never was valid
 
 
 class NoTrustData(NotFound):
@@ -137,7 +138,8 @@ class TrustClient:
         source = self._server(gun, None)
         files = walk(gun, source.timestamp(), source.by_hash)
         expired = [parsed.expires for parsed in map(_parsed, files.items()) if parsed.expires <= now]
-        return _judge(source, gun, files, anchor, min(expired) - timedelta(seconds=1) if expired else now).repository
+        moment = max(min(expired), _BEGINNING) - timedelta(seconds=1) if expired else now
+        return _judge(source, gun, files, anchor, moment).repository
 
     def _server(self, gun: Gun, cache: Cache | None) -> "_Server":
         return _Server(self.transport, gun, self._actions, cache, self._seconds)

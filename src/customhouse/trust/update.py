@@ -148,7 +148,7 @@ def admit(
         _require_next(gun, role, signed.version, stored.version(role), anew=role in ended)
     if ROOT not in result:
         raise _no_root()
-    root = _root(stored, result[ROOT])
+    root = _root(gun, stored, result[ROOT])
     if TARGETS not in result:
         raise UpdateRefused("ErrValidation", "targets must be loaded first", hint="Publish targets with the root.")
     for role in sent:
@@ -221,11 +221,11 @@ def _require_next(gun: Gun, role: RoleName, version: int, stored: int, *, anew: 
         )
 
 
-def _root(stored: Stored, raw: bytes) -> Signed[Root]:
+def _root(gun: Gun, stored: Stored, raw: bytes) -> Signed[Root]:
     root = parse_root(raw)
     if ROOT in stored.files and stored.files[ROOT] != raw:
         try:
-            verify_root_step(parse_root(stored.files[ROOT]), root)
+            verify_root_step(parse_root(stored.files[ROOT]), root, gun)
         except TrustError as error:
             raise UpdateRefused(
                 "ErrBadRoot",

@@ -1,7 +1,8 @@
 """The client's rules: what makes a set of files a repository that may be trusted, at a given moment.
 
-1. Root: a chain by version. It begins at a root that the enrolled keys signed (or the first one, when nothing is
-   enrolled); each later one satisfies the root role of the one before and its own. Only the newest must be unexpired.
+1. Root: a chain by version, in which every root satisfies the root role of the one before and its own. Enough
+   enrolled keys signed one of them (or the first is taken, when nothing is enrolled). Only the newest must be
+   unexpired. So a key that was rotated away signs no newer root, though it be enrolled still.
 2. Timestamp -> snapshot -> root, targets, delegations: signatures, version not below what was seen, expiry, hashes.
 3. A delegation whose file is missing, altered or rolled back fails everything; one with too few signatures, a
    broken format or past its expiry is left out, as every client leaves it out (`skipped` says why).
@@ -16,12 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from customhouse.errors import Invalid
 from customhouse.keys import PublicKey
 from customhouse.oci.digest import Digest
 from customhouse.oci.reference import valid_tag
-from customhouse.trust.certificates import require_leaf
+from customhouse.trust.certificates import fitting, require_leaf
 from customhouse.trust.fields import InvalidMetadata
 from customhouse.trust.metadata import (
     AnyBody,
@@ -223,14 +225,25 @@ def require_signatures(
         raise NotEnoughSignatures(signed.role, signed.version, valid, role_keys.threshold, by=by)
 
 
-def verify_root_step(trusted: Signed[Root], new: Signed[Root]) -> None:
+def verify_root_step(trusted: Signed[Root], new: Signed[Root], gun: Gun) -> None:
     """May `new` take the place of `trusted`? Raises NotEnoughSignatures, RolledBack."""
     if new.version < trusted.version:
         raise RolledBack(ROOT, new.version, trusted.version)
-    require_signatures(
-        new, trusted.body.keys, trusted.body.roles[ROOT], by=f" by the root keys of version {trusted.version}"
-    )
-    require_signatures(new, new.body.keys, new.body.roles[ROOT])
+    _require_root_signatures(new, trusted.body, gun, by=f" by the root keys of version {trusted.version}")
+    _require_root_signatures(new, new.body, gun)
+
+
+def _require_root_signatures(
+    signed: Signed[Root], root: Root, gun: Gun, now: datetime | None = None, *, by: str = ""
+) -> None:
+    """By enough root keys of `root`, of whom docker counts only those whose certificates speak for the GUN."""
+    role = root.roles[ROOT]
+    require_signatures(signed, root.keys, role, by=by)
+    if now:
+        require_leaf([root.keys[key_id] for key_id in role.key_ids], gun, now)
+    certified = {key.key_id for key in fitting((root.keys[key_id] for key_id in role.key_ids), gun, now)}
+    counted = RoleKeys(tuple(key_id for key_id in role.key_ids if key_id in certified), role.threshold)
+    require_signatures(signed, root.keys, counted, by=f"{by or ' by root keys'} that hold a certificate for {gun}")
 
 
 def verify_root_chain(
@@ -241,20 +254,21 @@ def verify_root_chain(
     if not roots:
         raise RoleMissing(ROOT)
     newest = roots[-1]
-    for earlier, later in zip(roots, roots[1:], strict=False):
+    for earlier, later in pairwise(roots):
         if earlier.version == later.version:
             raise TrustError(
                 ROOT, f"there are two different roots of version {later.version}: the repository was begun anew",
                 hint="Go on with the keys and metadata it had before, or publish under another repository name; if "
                 "nobody began it anew on purpose, tell your administrator.",
             )
-    start = 0 if enrolled is None else _anchor(roots, frozenset(enrolled))
-    require_signatures(roots[start], roots[start].body.keys, roots[start].body.roles[ROOT])
-    for trusted, new in zip(roots[start:], roots[start + 1 :], strict=False):
-        verify_root_step(trusted, new)
+    if enrolled is not None:
+        _require_enrolled(roots, frozenset(enrolled))
+    require_signatures(roots[0], roots[0].body.keys, roots[0].body.roles[ROOT])
+    for trusted, new in pairwise(roots):
+        verify_root_step(trusted, new, gun)
     if newest.expires <= now:
         raise RoleExpired(ROOT, newest.version, newest.expires)
-    require_leaf([newest.body.keys[key_id] for key_id in newest.body.roles[ROOT].key_ids], gun, now)
+    _require_root_signatures(newest, newest.body, gun, now)
     return newest
 
 
@@ -348,12 +362,11 @@ def _descend(
         _descend(signed, files, snapshot, check, tree, paths, skipped)
 
 
-def _anchor(roots: Sequence[Signed[Root]], enrolled: frozenset[str]) -> int:
-    """The last root that enough enrolled keys signed: all after it were vouched for, one by one."""
-    for index in range(len(roots) - 1, -1, -1):
-        body = roots[index].body
-        if len(valid_signers(roots[index], body.keys, body.roles[ROOT]) & enrolled) >= body.roles[ROOT].threshold:
-            return index
+def _require_enrolled(roots: Sequence[Signed[Root]], enrolled: frozenset[str]) -> None:
+    for root in roots:
+        role = root.body.roles[ROOT]
+        if len(valid_signers(root, root.body.keys, role) & enrolled) >= role.threshold:
+            return
     raise RootNotEnrolled(canonical_ids(roots[-1].body, ROOT), enrolled)
 
 
