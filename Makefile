@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all journeys check fix bench docs clean
+.PHONY: help setup demo test test-all journeys check fix fuzz bench docs clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ check: $(VENV)/.dev ## lint, types, the import law, generated pages
 fix: $(VENV)/.dev ## let ruff mend what it can; write the generated pages
 	@$(BIN)/ruff check --fix src tests benchmarks scripts
 	@$(BIN)/python scripts/reference.py
+
+fuzz: $(VENV)/.dev ## search for inputs that break the parsers; FUZZ_SECONDS for each, 60 if nothing is said
+	@$(BIN)/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60}
 
 bench: $(VENV)/.dev ## measure beside docker-registry and notary-server
 	@$(BIN)/python -m benchmarks

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 PACKAGES = {
     "postgresql": "postgresql", "dockerd": "docker.io", "docker": "docker.io", "notary": "notary",
     "notary-server": "notary", "docker-registry": "docker-registry", "skopeo": "skopeo", "busybox": "busybox-static",
-    "openssl": "openssl", "softhsm2-util": "softhsm2", "go": "golang-go", "ip": "iproute2",
+    "openssl": "openssl", "go": "golang-go", "ip": "iproute2",
 }
+MODULES = {"atheris": "pip install 'customhouse[dev]'; there is none for this Python or machine"}
 REQUIRED = bool(os.environ.get("CI"))
 _left_out: dict[str, int] = {}
 
@@ -35,7 +37,14 @@ def present(program: str) -> bool:
         return postgresql.find("initdb") is not None
     if program == "dockerd" and os.getuid() != 0:
         return False
+    if program in MODULES:
+        return find_spec(program) is not None
     return shutil.which(program) is not None or Path("/usr/sbin", program).exists()
+
+
+def remedy(program: str) -> str:
+    """What to do about its absence."""
+    return MODULES.get(program) or f"apt-get install {PACKAGES.get(program, program)}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -58,13 +67,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             if not present(name):
-                pytest.fail(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}", pytrace=False)
+                pytest.fail(f"{name} is not installed: {remedy(name)}", pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for name, count in sorted(_left_out.items()):
         terminalreporter.write_line(
-            f"NOT RUN: {count} tests need {name} (apt-get install {PACKAGES.get(name, name)})", yellow=True
+            f"NOT RUN: {count} tests need {name} ({remedy(name)})", yellow=True
         )
 
 

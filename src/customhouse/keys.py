@@ -272,7 +272,7 @@ def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
         raise InvalidKey("its certificates are longer than 64 KiB")
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise InvalidKey("it should be PEM certificates and is not") from None
     if not found:
         raise InvalidKey("it should be PEM certificates and is not")

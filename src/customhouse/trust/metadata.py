@@ -242,7 +242,7 @@ def parse_file(role: RoleName, raw: bytes) -> Signed[AnyBody]:
 
 def format_expires(moment: datetime) -> str:
     """Whole seconds in UTC: a form that every reader writes again as it is."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat()}Z"
 
 
 _ROLE = ({"keyids", "threshold"}, set[str]())
