@@ -21,6 +21,7 @@ from customhouse.db import Database
 from customhouse.enrolment.service import EnrolmentService
 from customhouse.enrolment.signers import SignersService
 from customhouse.enrolment.store import EnrolmentStore
+from customhouse.hub import Remote
 from customhouse.keys import PrivateKey
 from customhouse.publication.plan import HubKeys
 from customhouse.publication.service import PublicationService
@@ -31,6 +32,8 @@ from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
 from customhouse.settings import Settings
 from customhouse.signing import Vault
+from customhouse.sources.service import SourcesService
+from customhouse.sources.store import SourcesStore
 from customhouse.testing.images import BuiltImage, File, minimal_server_image
 from customhouse.testing.trust_simulator import TrustSimulator
 from customhouse.trust.certificates import root_certificate
@@ -70,8 +73,14 @@ class Rooms:
         self.blobs = FileBlobs(folder / "blobs")
         self.registry = RegistryService(RegistryStore(database), self.blobs, self.audit, clock)
         self.trust = TrustService(TrustStore(database), Vault(b"m" * 32), self.audit, clock, listeners=(self,))
+        self.sources = SourcesService(
+            SourcesStore(database), Vault(b"m" * 32), self.audit, clock, host=HOST,
+            publisher_exists={"acme", "other"}.__contains__,
+        )
+        self.remote = Remote(self.sources, self.registry, 10**9)
         self.enrolment = EnrolmentService(
-            EnrolmentStore(database), self.trust, {"acme", "other"}.__contains__, self.audit, clock, HOST
+            EnrolmentStore(database), self.trust, {"acme", "other"}.__contains__, self.audit, clock, HOST,
+            self.remote.fetch,
         )
         self.signers = SignersService(
             EnrolmentStore(database), self.enrolment, self.trust, Vault(b"m" * 32), self.audit, clock, HOST
@@ -83,11 +92,12 @@ class Rooms:
         self.examiner = Examiner(CHECKS, self.policy, self.advisories.match, runner or AbsentEngine(), clock)
         self.store, review_store = CertificationStore(database), ReviewStore(database)
         self.certification = CertificationService(
-            self.store, audit=self.audit, clock=clock, host=HOST, wake=self._wake
+            self.store, audit=self.audit, clock=clock, host=HOST, wake=self._wake, offered=self.enrolment.offered
         )
         self.steps = Steps(
             self.store, submissions=self.certification, registry=self.registry, enrolment=self.enrolment,
-            examiner=self.examiner, waivers=waivers_of(review_store, clock), audit=self.audit, clock=clock,
+            examiner=self.examiner, waivers=waivers_of(review_store, clock), bring=self.remote.bring,
+            audit=self.audit, clock=clock,
         )
         self.enrolment.on_enrolled = self.certification.enrolled
         self.enrolment.after_enrolled = self._wake

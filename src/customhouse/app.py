@@ -39,6 +39,7 @@ from customhouse.registry import http as registry_http
 from customhouse.registry.transfer import ZeroCopy
 from customhouse.review import http as review_http
 from customhouse.settings import Settings, system_clock
+from customhouse.sources import http as sources_http
 from customhouse.trust import http as trust_http
 from customhouse.trust.bundle import Bundle
 
@@ -79,6 +80,7 @@ def api_routes(hub: Hub) -> list[Route]:
         *accounts_http.routes(hub.accounts, hub.settings.host),
         *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
         *enrolment_http.routes(hub.enrolment, hub.signers, principal_of),
+        *sources_http.routes(hub.sources, principal_of),
         *review_http.routes(hub.certification, hub.review, principal_of),
         *publication_http.routes(
             hub.publication, principal_of, submission_json, lambda: bundle(hub), hub.accounts.allowed

@@ -40,13 +40,17 @@ from customhouse.certification.service import CertificationService
 from customhouse.certification.steps import Steps
 from customhouse.certification.store import CertificationStore
 from customhouse.db import Database
+from customhouse.enrolment.origin import Origin
 from customhouse.enrolment.service import EnrolmentService
 from customhouse.enrolment.signers import SignersService
 from customhouse.enrolment.store import EnrolmentStore
 from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
 from customhouse.hub_keys import KeyFolder
 from customhouse.keys import PrivateKey, PublicKey
+from customhouse.oci.digest import Digest
 from customhouse.publication.service import PublicationService
+from customhouse.registry.client import RegistryClient
+from customhouse.registry.importer import Fetched, Importer
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
 from customhouse.review.service import ReviewService, waivers_of
@@ -54,8 +58,12 @@ from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
 from customhouse.settings import Settings, system_clock
 from customhouse.signing import Vault
+from customhouse.sources.service import SECONDS, SourcesService
+from customhouse.sources.store import SourcesStore
+from customhouse.trust.client import Anchor, TrustClient
 from customhouse.trust.service import TrustService
 from customhouse.trust.store import TrustStore
+from customhouse.trust.verify import TrustedRepository
 from customhouse.wholefile import write_whole
 from customhouse.workflows import Workflows
 
@@ -88,8 +96,13 @@ class Hub:
         self.blobs = FileBlobs(settings.data / "blobs")
         self.registry = RegistryService(RegistryStore(self.database), self.blobs, self.audit, clock)
         self.trust = TrustService(TrustStore(self.database), self.vault, self.audit, clock, listeners=(self,))
+        self.sources = SourcesService(
+            SourcesStore(self.database), self.vault, self.audit, clock,
+            publisher_exists=self._publisher_exists, host=host,
+        )
+        remote = Remote(self.sources, self.registry, settings.source_gigabytes * 10**9)
         self.enrolment = EnrolmentService(
-            EnrolmentStore(self.database), self.trust, self._publisher_exists, self.audit, clock, host
+            EnrolmentStore(self.database), self.trust, self._publisher_exists, self.audit, clock, host, remote.fetch
         )
         self.signers = SignersService(
             EnrolmentStore(self.database), self.enrolment, self.trust, self.vault, self.audit, clock, host
@@ -102,7 +115,8 @@ class Hub:
         max_age = self.policy.advisories_max_age
         review_store, certification_store = ReviewStore(self.database), CertificationStore(self.database)
         self.certification = CertificationService(
-            certification_store, audit=self.audit, clock=clock, host=host, wake=self.wake
+            certification_store, audit=self.audit, clock=clock, host=host, wake=self.wake,
+            offered=self.enrolment.offered,
         )
         self.steps = Steps(
             certification_store,
@@ -113,6 +127,7 @@ class Hub:
                 checks, self.policy, lambda packages: self.advisories.match(packages, max_age), self.runner, clock
             ),
             waivers=waivers_of(review_store, clock),
+            bring=remote.bring,
             audit=self.audit,
             clock=clock,
         )
@@ -235,6 +250,24 @@ class Hub:
             _log.warning("%s %s", error.message, error.hint)
         except Exception:  # the thread must outlive whatever one turn meets; the next turn tries again
             _log.exception("a duty of the hub failed")
+
+
+class Remote:
+    """The hub as a client of the sources: metadata and content, each over the publisher's own registration."""
+
+    def __init__(self, sources: SourcesService, registry: RegistryService, most: int) -> None:
+        self._sources, self._importer = sources, Importer(registry, most)
+
+    def fetch(self, publisher: str, origin: Origin, anchor: Anchor, now: datetime) -> TrustedRepository:
+        """The trust metadata of an origin, verified."""
+        with self._sources.open(publisher, origin.asked) as transport:
+            return TrustClient(transport, seconds=SECONDS).fetch(origin.gun, anchor, now)
+
+    def bring(self, publisher: str, origin: Origin, repository: str, digest: Digest, length: int) -> Fetched:
+        """The content of an origin, into a repository of ours."""
+        with self._sources.open(publisher, origin.gun.host) as transport:
+            client = RegistryClient(transport)
+            return self._importer.bring(client, origin.gun.repository, repository, digest, length)
 
 
 def _lock(data: Path) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 1. The class follows the status; `code` and `detail` are the server's, for callers that know its dialect.
 2. No answer at all is `Unreachable`; its hint names the likely cause (name, port, TLS, time).
+3. A server's words are cut, and freed of what a terminal would obey, before a person or a log has them.
 """
 
 import json
@@ -21,6 +22,8 @@ from customhouse.errors import (
     Unauthenticated,
     Unavailable,
 )
+
+LONGEST_WORDS = 1000
 
 
 class Unreachable(Unavailable):
@@ -67,6 +70,15 @@ class RemoteFailed(RemoteError, Unavailable):
     """5xx, 429, and answers that make no sense."""
 
 
+class SentElsewhere(RemoteFailed):
+    """A server sends us on to an address (`origin`) to which we do not go."""
+
+    def __init__(self, host: str, url: str) -> None:
+        parts = urlsplit(url)
+        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        super().__init__(f"{host} sends us on to {self.origin}, and we may not go there")
+
+
 def kind_of(status: int) -> type[RemoteError]:
     """The class of error that this status means."""
     known: dict[int, type[RemoteError]] = {
@@ -96,10 +108,15 @@ def words(body: bytes) -> tuple[str, str, str, Any]:
         text = str(first.get("message") or "")
         if isinstance(detail, dict) and isinstance(detail.get("Error"), dict) and detail["Error"].get("Msg"):
             text = str(detail["Error"]["Msg"])
-        return str(first.get("code") or ""), text, str(first.get("hint") or ""), detail
-    message = str(document.get("detail") or document.get("details") or document.get("title") or "")
-    code = str(document.get("type") or document.get("error") or "")
-    return code, message or str(document.get("error_description") or ""), str(document.get("hint") or ""), None
+        return _said(first.get("code")), _said(text), _said(first.get("hint")), detail
+    message = document.get("detail") or document.get("details") or document.get("title")
+    code = document.get("type") or document.get("error")
+    return _said(code), _said(message or document.get("error_description")), _said(document.get("hint")), None
+
+
+def _said(text: Any) -> str:
+    found = str(text or "")[:LONGEST_WORDS]
+    return "".join(letter if letter.isprintable() else " " for letter in found)
 
 
 def unreachable(url: str, error: Exception) -> Unreachable:

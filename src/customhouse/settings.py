@@ -44,6 +44,7 @@ class Settings:
     quarantine_days: int = field(
         default=30, metadata={"help": "days for which quarantine keeps the content of a submission that is final"}
     )
+    source_gigabytes: int = field(default=20, metadata={"help": "size of the largest image fetched from a source"})
     anonymous_pull: bool = field(default=True, metadata={"help": "official repositories can be read without login"})
     hub_name: str = field(default="customhouse", metadata={"help": "the signer that clients see on official tags"})
     tls_certificate: Path | None = field(default=None, metadata={"help": "PEM chain; without one, a local CA is made"})
@@ -160,6 +161,8 @@ def _checked(settings: Settings) -> Settings:
         raise Invalid(f"workers is {settings.workers}; it must be from 1 to 64")
     if not 1 <= settings.quarantine_days <= 3650:
         raise Invalid(f"quarantine_days is {settings.quarantine_days}; it must be from 1 to 3650")
+    if not 1 <= settings.source_gigabytes <= 10_000:
+        raise Invalid(f"source_gigabytes is {settings.source_gigabytes}; it must be from 1 to 10000")
     return settings
 
 

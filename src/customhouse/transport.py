@@ -3,15 +3,18 @@
 1. A scope asks for docker's token scheme (anonymous, Basic, refresh token); without one, the hub's API credentials go
    out as they are. Credentials go to the origin we were given and to the token service it names, never elsewhere.
 2. Every answer has a budget of bytes and of seconds; compressed answers are not asked for, so a budget is what it says.
+   `deadline` ends everything that a server may make last: no request begins after it, no answer is read on.
 3. Reading may be repeated after a broken connection or a busy server; writing is repeated by its caller only.
 4. A body is bytes or a function that opens it, so that it can be sent again after a 401.
 5. An answer that was not expected becomes an error class by its status, with the server's own words.
+6. A redirect or a token service may be at any server that speaks https; where `onward` is given, only at those.
 
 Docker registry token authentication: distribution, docs/content/spec/auth/token.md.
 """
 
 import base64
 import json
+import math
 import re
 import ssl
 import time
@@ -26,15 +29,24 @@ import urllib3
 from urllib3 import exceptions as wire
 
 from customhouse import __version__
+from customhouse.address import origin, plain, server
 from customhouse.errors import Invalid
-from customhouse.remote import AnswerTooLarge, RemoteDenied, RemoteFailed, Unreachable, kind_of, unreachable, words
+from customhouse.remote import (
+    AnswerTooLarge,
+    RemoteDenied,
+    RemoteFailed,
+    SentElsewhere,
+    Unreachable,
+    kind_of,
+    unreachable,
+    words,
+)
 
 BUDGET = 4 * 1024 * 1024
 REDIRECTS = 5
 ATTEMPTS = 3
 _PIECE = 256 * 1024
 _BUSY = (429, 502, 503, 504)
-_LOOPBACK = re.compile(r"^(localhost|127(\.\d+){3}|::1)$")
 _PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
 Body = bytes | Callable[[], BinaryIO]
@@ -117,8 +129,8 @@ class Answer:
 class Stream:
     """An answer that is read piece by piece; use it in a `with`."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, url: str) -> None:
-        self._response, self.url = response, url
+    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, until: float = math.inf) -> None:
+        self._response, self.url, self._until = response, url, until
         self.status = response.status
         self.headers = _headers(response)
 
@@ -142,6 +154,8 @@ class Stream:
 
     def _next(self, read: Callable[[int], bytes], size: int) -> bytes:
         try:
+            if time.monotonic() > self._until:
+                raise Unreachable(f"{plain(self.url)} sends too slowly", hint="Try again later.")
             return read(size)
         except wire.HTTPError as error:
             raise unreachable(self.url, error) from error
@@ -170,10 +184,12 @@ class Transport:
 
     def __init__(
         self, url: str, *, credentials: Credentials | None = None, tls: Tls | None = None,
-        patience: Patience | None = None,
+        patience: Patience | None = None, onward: Collection[str] | None = None, deadline: float = math.inf,
     ) -> None:
-        self.tls, self.patience = tls or Tls(), patience or Patience()
-        self.url = _checked(url, self.tls)
+        """`onward`: where the server may send us; `deadline`: monotonic, may be moved."""
+        self.tls, self.patience, self.deadline = tls or Tls(), patience or Patience(), deadline
+        self._onward = None if onward is None else {origin(each) for each in (url, *onward)}
+        self.url = server(url, encrypted=not self.tls.insecure)
         self.credentials = credentials or Credentials()
         self._pool = urllib3.PoolManager(
             num_pools=4, maxsize=4, retries=False, blocksize=_PIECE, ssl_context=self.tls.context(),
@@ -252,11 +268,16 @@ class Transport:
             target = urljoin(url, stream.headers.get("location", ""))
             stream.close()
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-                raise RemoteFailed(f"{url} redirects to {target}, which is not https", status=stream.status)
+                said = f"{plain(url)} redirects to {plain(target)}, which is not https"
+                raise RemoteFailed(said, status=stream.status)
             url = target
-        raise RemoteFailed(f"{url} redirects more than {REDIRECTS} times")
+        raise RemoteFailed(f"{plain(url)} redirects more than {REDIRECTS} times")
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Body | None) -> Stream:
+        if self._onward is not None and origin(url) not in self._onward:
+            raise SentElsewhere(self.host, url)
+        if time.monotonic() > self.deadline:
+            raise Unreachable(f"{self.host} took too long over its answers", hint="Try again later.")
         headers = {"User-Agent": f"customhouse/{__version__}", "Accept-Encoding": "identity"} | headers
         try:
             response = self._pool.request(
@@ -265,23 +286,23 @@ class Transport:
             )
         except wire.HTTPError as error:
             raise unreachable(url, error) from error
-        return Stream(response, url)
+        return Stream(response, url, self.deadline)
 
     def _all(self, stream: Stream, budget: int, until: float | None = None) -> bytes:
         until, taken, pieces = time.monotonic() + self.patience.total if until is None else until, 0, []
         while piece := stream.read_some():  # a server that drips is looked at after each drop
             taken += len(piece)
             if taken > budget:
-                raise AnswerTooLarge(f"{stream.url} answered with more than {budget} bytes")
+                raise AnswerTooLarge(f"{plain(stream.url)} answered with more than {budget} bytes")
             if time.monotonic() > until:
-                raise Unreachable(f"{stream.url} took too long: its answer came too slowly", hint="Try again.")
+                raise Unreachable(f"{plain(stream.url)} took too long: its answer came too slowly", hint="Try again.")
             pieces.append(piece)
         return b"".join(pieces)
 
     # -- who we are -------------------------------------------------------------------------------------------------
 
     def _authorization(self, url: str, scopes: Sequence[str], fresh: bool) -> dict[str, str]:
-        if _origin(url) != _origin(self.url):
+        if origin(url) != origin(self.url):
             return {}
         value = self.credentials.direct
         if scopes:
@@ -354,20 +375,6 @@ class Transport:
         what = f"{self.host} answered {status} to {method} {urlsplit(stream.url).path}"
         kind = RemoteDenied if status == 401 and code == "DENIED" else kind_of(status)
         raise kind(message or what, hint=hint, status=status, code=code, detail=detail)
-
-
-def _checked(url: str, tls: Tls) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise Invalid(f"{url!r} is not a server's address", hint="Write it as https://HOST[:PORT].")
-    if parts.scheme == "http" and not tls.insecure and not _LOOPBACK.match(parts.hostname):
-        raise Invalid(f"{url} is not encrypted", hint="Use https, or --insecure if nobody can listen in.")
-    return url.rstrip("/")
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _headers(response: urllib3.BaseHTTPResponse) -> dict[str, str]:

@@ -8,7 +8,8 @@
    (docs/adr/0002). A workflow that waited would hold a thread and a place in the queue.
 5. Each process has an executor id of its own and a heartbeat; survivors take over the work of the dead. Work of our
    own that nobody executes (its thread died of something unforeseen) is queued again.
-6. A full disk, ours or the engine's, makes a step wait until there is room; it never makes a submission fail.
+6. What others cannot answer (`Undetermined`) is asked a few times, then the step gives up.
+7. A full disk, ours or the engine's, makes a step wait until there is room; it never makes a submission fail.
 """
 
 import logging
@@ -28,7 +29,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from customhouse.db import Database, UtcDateTime, metadata
-from customhouse.errors import StorageFull, Unavailable
+from customhouse.errors import StorageFull, Unavailable, Undetermined
 from customhouse.faults import point
 
 Step = Callable[[str, Callable[[str], str], str], str]
@@ -40,6 +41,7 @@ VERSION = "1"  # pinned: the engine's own choice, a hash of the source, would st
 BEAT_SECONDS, DEAD_SECONDS = 2, 8
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
 STUBBORN = 250  # attempts, about an hour, at what may pass by itself but need not
+POLITE = 5  # attempts at what others do not answer, over about 8 seconds beside the time that they take
 _FULL = "database or disk is full"
 _log = logging.getLogger("customhouse.workflows")
 
@@ -182,9 +184,10 @@ class Workflows:
                 try:
                     result = function(argument)
                     break
-                except (StorageFull, Unavailable, OSError, SQLAlchemyError) as error:
+                except (StorageFull, Unavailable, Undetermined, OSError, SQLAlchemyError) as error:
                     attempts += 1
-                    if not isinstance(error, StorageFull | Unavailable) and attempts >= STUBBORN:
+                    most = POLITE if isinstance(error, Undetermined) else STUBBORN
+                    if not isinstance(error, StorageFull | Unavailable) and attempts >= most:
                         raise
                     _log.warning("step %s of %s waits %.1f s: %s", name, argument, pause, error)
                     if self._stopping.wait(pause):

@@ -1,7 +1,8 @@
 """Submissions: how they come in, how they move, and the questions about them.
 
 1. A trust update that the trust server accepts makes its submissions in the same transaction (invariant S1); the
-   workflow is started after the commit, or by a sweep if the process died in between (S2).
+   workflow is started after the commit, or by a sweep if the process died in between (S2). What is signed at another
+   server becomes a submission when a member asks for it; to ask again for what is under way or official is no news.
 2. A move, its line of progress and its audit entry are one transaction, conditional on state and round.
 3. Rows are held before the audit log is: of two transactions that meet, neither waits for the other's first lock.
 """
@@ -9,6 +10,7 @@
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,41 @@ from customhouse.accounts.access import Kind, kind_of, publisher_of
 from customhouse.accounts.people import Principal
 from customhouse.audit import Audit
 from customhouse.certification.store import CertificationStore
-from customhouse.certification.submission import ACTIVE, RETRYABLE, State, Submission, SubmissionUnknown, WrongState
-from customhouse.errors import Denied
+from customhouse.certification.submission import (
+    ACTIVE,
+    RESTING,
+    RETRYABLE,
+    State,
+    Submission,
+    SubmissionUnknown,
+    WrongState,
+)
+from customhouse.enrolment.origin import Origin
+from customhouse.errors import Denied, Invalid
+from customhouse.oci.digest import Digest
+from customhouse.oci.reference import valid_tag
 from customhouse.trust.names import SNAPSHOT
 from customhouse.trust.update import TrustUpdate
+from customhouse.trust.verify import SignedTag
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 HUB = "hub"  # the actor of what the hub does by itself
+_STANDING = ACTIVE | RESTING | {State.PUBLISHED}  # to be asked for the same once more changes nothing
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What becomes a submission."""
+
+    repository: str
+    tag: str
+    digest: Digest
+    length: int
+    snapshot_version: int
+    author: str
+    origin: Origin | None = None
 
 
 class CertificationService:
@@ -39,8 +67,10 @@ class CertificationService:
         clock: Callable[[], datetime],
         host: str,
         wake: Callable[[], None],
+        offered: Callable[[str, Origin], tuple[SignedTag, int]],
     ) -> None:
-        self._store, self.host = store, host
+        """`offered(publisher, origin)`: what is signed there now, and by which version of the snapshot."""
+        self._store, self.host, self._offered = store, host, offered
         self._audit, self._clock, self._wake = audit, clock, wake
 
     # ---- intake
@@ -50,13 +80,15 @@ class CertificationService:
         repository = update.gun.repository
         if kind_of(repository) is not Kind.STAGING:
             return
+        self._store.lock(tx, f"intake:{repository}")
         open_rows: dict[str, list[Submission]] = {}
         for older in self._store.hold_unfinished(tx, repository):
             open_rows.setdefault(older.tag, []).append(older)
         for tag in update.changed:
             for older in open_rows.get(tag, ()):
                 self.move(tx, older, State.SUPERSEDED, f"a newer {tag} was signed: {update.tags[tag].digest}")
-            self._receive(tx, update, tag)
+            signed, version = update.tags[tag], update.versions[SNAPSHOT]
+            self._receive(tx, _Offer(repository, tag, signed.digest, signed.length, version, update.actor))
             faults.point("intake.submission")
         for tag in update.removed:
             for older in open_rows.get(tag, ()):
@@ -72,31 +104,63 @@ class CertificationService:
         for row in self._store.hold_in_state(tx, State.AWAITING_ENROLMENT, publisher):
             self.move(tx, row, State.RECEIVED, "the publisher's root was enrolled", again=True)
 
-    def _receive(self, tx: "Connection", update: TrustUpdate, tag: str) -> None:
-        now, signed, repository = self._clock(), update.tags[tag], update.gun.repository
+    def submit(self, principal: Principal, origin: Origin, repository: str, tag: str) -> Submission:
+        """Offer what is signed at another server as staging/PUBLISHER/NAME:TAG. The server is asked at once, so that
+        whoever submits is told what is wrong there; the workflow then judges it by the enrolled keys."""
+        publisher = publisher_of(repository)
+        if kind_of(repository) is not Kind.STAGING or publisher is None or not valid_tag(tag):
+            name = f"{repository[:255]}:{tag[:128]}"
+            raise Invalid(f"{name} is not an image of a publisher here", hint="Name it PUBLISHER/NAME[:TAG].")
+        if not principal.works_for(publisher):
+            raise Denied(f"only members of {publisher} may submit for it", hint="Ask an administrator of this hub.")
+        signed, version = self._offered(publisher, origin)
+        offer = _Offer(repository, tag, signed.digest, signed.length, version, principal.owner, origin)
+        with self._store.write() as tx:
+            self._store.lock(tx, f"intake:{repository}")
+            newest = self._store.latest(tx, repository, tag)
+            if newest and (newest.origin, newest.digest) == (origin, signed.digest) and newest.state in _STANDING:
+                return newest
+            for older in self._store.hold_unfinished(tx, repository):
+                if older.tag == tag:
+                    self.move(tx, older, State.SUPERSEDED, f"{origin} was submitted: {signed.digest}")
+            row = self._receive(tx, offer)
+            faults.point("intake.remote")
+        self._wake()
+        return row
+
+    def _receive(self, tx: "Connection", offer: _Offer) -> Submission:
+        now, origin = self._clock(), offer.origin
         row = Submission(
             id=f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(5)}",
-            publisher=str(publisher_of(repository)),
-            repository=repository,
-            tag=tag,
-            digest=signed.digest,
-            length=signed.length,
-            snapshot_version=self._store.next_place(tx, repository, tag, update.versions[SNAPSHOT]),
-            author=update.actor,
+            publisher=str(publisher_of(offer.repository)),
+            repository=offer.repository,
+            tag=offer.tag,
+            digest=offer.digest,
+            length=offer.length,
+            snapshot_version=self._store.next_place(tx, offer.repository, offer.tag, offer.snapshot_version),
+            author=offer.author,
             state=State.RECEIVED,
             reason="",
             round=1,
             verdict=None,
             created=now,
             updated=now,
+            source=str(origin) if origin else "",
+            trust_server=origin.trust_server if origin else "",
         )
         self._store.add(tx, row)
-        self._store.add_event(tx, row.id, "receive", f"{tag} signed as {signed.digest} by {update.actor}", now)
+        said = f"{offer.tag} signed as {offer.digest} by {offer.author}"
+        if origin:
+            said = f"{origin}, signed as {offer.digest}, submitted by {offer.author}"
+        self._store.add_event(tx, row.id, "receive", said, now)
+        detail = {"submission": row.id, "snapshot_version": offer.snapshot_version}
+        if origin:
+            detail |= {"source": row.source, "trust_server": origin.asked}
         self._audit.append(
-            tx, actor=update.actor, action="submission.receive", subject=row.reference(self.host),
-            digest=str(row.digest), detail={"submission": row.id, "snapshot_version": update.versions[SNAPSHOT]},
-            now=now,
+            tx, actor=offer.author, action="submission.receive", subject=row.reference(self.host),
+            digest=str(row.digest), detail=detail, now=now,
         )
+        return row
 
     # ---- what people ask
 

@@ -2,10 +2,12 @@
 
 1. Every step is idempotent: it does nothing unless the submission is in the state the step is for, and its result
    and the move to the next state are one transaction.
-2. What is examined is what was verified: bytes are read by digest from the pin in quarantine only (invariant S3).
-3. A verdict is bound to its inputs: digest, policy, advisories, analyser versions, waivers, withdrawals (S4). It is
+2. What was signed at another server is fetched from there after its signature held, and not before; what its server
+   cannot give now is asked for a few times, then the submission fails and a person may try again.
+3. What is examined is what was verified: bytes are read by digest from the pin in quarantine only (invariant S3).
+4. A verdict is bound to its inputs: digest, policy, advisories, analyser versions, waivers, withdrawals (S4). It is
    given over both parts of the examination of its own round, never over one (S5).
-4. Author and approver differ: a waiver that the author of the submission gave does not count for it.
+5. Author and approver differ: a waiver that the author of the submission gave does not count for it.
 """
 
 import io
@@ -22,17 +24,21 @@ from customhouse.certification.store import CertificationStore
 from customhouse.certification.submission import ACTIVE, FINAL, State, Submission
 from customhouse.certification.verdict import Verdict, judge
 from customhouse.certification.waiver import Waiver
+from customhouse.enrolment.origin import Origin
 from customhouse.enrolment.service import EnrolmentService, NotEnrolled, Untrusted
-from customhouse.errors import Invalid, NotFound
+from customhouse.errors import Invalid, NotFound, TooLarge
 from customhouse.oci.config import InvalidConfig
 from customhouse.oci.digest import Digest
 from customhouse.oci.image import NotAnImage
 from customhouse.oci.manifest import InvalidManifest
+from customhouse.registry.importer import Fetched
 from customhouse.registry.service import RegistryService
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+Bring = Callable[[str, Origin, str, Digest, int], Fetched]
+"""Fetches an image for (publisher, origin, repository of ours, digest, length)."""
 CONTENT, RUN = "content", "run"
 QUARANTINE = "quarantine/"
 
@@ -49,12 +55,13 @@ class Steps:
         enrolment: EnrolmentService,
         examiner: Examiner,
         waivers: Callable[["Connection", str], Sequence[Waiver]],
+        bring: Bring,
         audit: Audit,
         clock: Callable[[], datetime],
     ) -> None:
         self._store, self._submissions, self._policy = store, submissions, examiner.policy
         self._registry, self._enrolment, self._examiner = registry, enrolment, examiner
-        self._waivers, self._audit, self._clock = waivers, audit, clock
+        self._waivers, self._bring, self._audit, self._clock = waivers, bring, audit, clock
 
     def verify(self, submission: str) -> str:
         """Authenticity and freshness by the publisher's enrolled root; then pin the content to quarantine."""
@@ -62,20 +69,23 @@ class Steps:
         if row.state is not State.VERIFYING:
             return row.state.value
         try:
-            signed = self._enrolment.verify_tag(row.repository, row.publisher, row.tag, row.digest)
+            signed = self._enrolment.verify_tag(row.repository, row.publisher, row.tag, row.digest, row.origin)
         except NotEnrolled as error:
             return self._await_enrolment(row, error)
         except Untrusted as error:
             return self._end(row, State.REJECTED, f"{error.message}. {error.hint}".removesuffix(". "))
         faults.point("verify.pin")
         try:
+            self._fetch(row, signed.length)
             stored = self._registry.manifest(row.repository, row.digest)
             if stored.size != signed.length:
                 raise Invalid(f"{row.digest} has {stored.size} bytes, and {signed.length} were signed")
             return self._pin(row, self._clock())
-        except (Invalid, NotFound) as error:  # raised inside the transaction, which is rolled back
-            message = f"{error.message}; push {row.reference(self._submissions.host)} again, then sign it"
-            return self._end(row, State.REJECTED, message)
+        except (Invalid, NotFound, TooLarge) as error:  # raised inside the transaction, which is rolled back
+            again = f"push {row.reference(self._submissions.host)} again, then sign it"
+            if row.origin is not None:
+                again = f"submit {row.source} again when it is whole there"
+            return self._end(row, State.REJECTED, f"{error.message}; {again}")
 
     def examine(self, submission: str) -> str:
         """One pass over every layer of every platform, feeding all the checks."""
@@ -155,6 +165,16 @@ class Steps:
             if self._store.move(tx, row, State.VERIFYING, now):
                 self._store.add_event(tx, row.id, "verify", "checking the publisher's signature", now)
         return self._submissions.get(submission)
+
+    def _fetch(self, row: Submission, length: int) -> None:
+        """Bring in what lies at another server; nothing to do for a push."""
+        if row.origin is None:
+            return
+        fetched = self._bring(row.publisher, row.origin, row.repository, row.digest, length)
+        if fetched.pieces:
+            said = f"{fetched.pieces} manifests and blobs, {fetched.size} bytes, fetched from {row.origin.gun.host}"
+            with self._store.write() as tx:
+                self._store.add_event(tx, row.id, "fetch", said, self._clock())
 
     def _await_enrolment(self, row: Submission, error: NotEnrolled) -> str:
         with self._store.write() as tx:

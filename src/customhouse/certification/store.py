@@ -46,6 +46,8 @@ submission_table = Table(
     Column("verdict", JSON),
     Column("created", UtcDateTime, nullable=False),
     Column("updated", UtcDateTime, nullable=False),
+    Column("source", String(400), nullable=False, server_default=""),  # REGISTRY/NAME:TAG; empty for a push
+    Column("trust_server", String(300), nullable=False, server_default=""),
     UniqueConstraint("repository", "tag", "snapshot_version"),
 )
 

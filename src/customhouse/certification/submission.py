@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from customhouse.enrolment.origin import Origin
 from customhouse.errors import Conflict, NotFound
 from customhouse.oci.digest import Digest
 
@@ -56,7 +57,8 @@ MOVES: dict[State, frozenset[State]] = {
 
 @dataclass(frozen=True)
 class Submission:
-    """One row: what was offered, by whom, and how it stands."""
+    """One row: what was offered, by whom, and how it stands. `source` is REGISTRY/NAME:TAG for what was signed at
+    another server and is fetched from there, else empty; so is `trust_server`."""
 
     id: str
     publisher: str
@@ -72,6 +74,13 @@ class Submission:
     verdict: dict[str, Any] | None
     created: datetime
     updated: datetime
+    source: str = ""
+    trust_server: str = ""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it comes from, if not from a push."""
+        return Origin.parse(self.source, self.trust_server) if self.source else None
 
     @property
     def quarantine(self) -> str:
@@ -89,7 +98,7 @@ class Submission:
         return f"{self.id}.{self.round}"
 
     def reference(self, host: str) -> str:
-        """What the publisher pushed."""
+        """What the publisher pushed, or where it was brought in."""
         return f"{host}/{self.repository}:{self.tag}"
 
     def official_reference(self, host: str) -> str | None:

@@ -28,6 +28,8 @@ COMMANDS = {
     "user": ("user:user", "Add, list and change users."),
     "publisher": ("publisher:publisher", "Publishers, their members and their keys."),
     "token": ("token:token", "Access tokens for machines."),
+    "source": ("source:source", "Other registries that images may come from."),
+    "submit": ("submit:submit", "Offer an image that another registry and its trust server have."),
     "submission": ("submission:submission", "Follow, review and withdraw submissions."),
     "waiver": ("waiver:waiver", "Accept a finding, with a reason and until a day."),
     "advisories": ("advisories:advisories", "Import advisories and see how fresh they are."),

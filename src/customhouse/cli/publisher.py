@@ -1,6 +1,7 @@
 """`customhouse publisher`: owners of a namespace, their members, and the keys that are believed."""
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import click
@@ -56,13 +57,24 @@ def show(out: Output, connections: Connections, name: str) -> None:
 @click.argument("name")
 @click.option("--root-cert", type=PEM, help="The certificate or public key, PEM.")
 @click.option("--from-staging", "repository", help="Confirm the root that a first push brought, e.g. staging/acme/web.")
+@click.option(
+    "--key-id", "key_ids", multiple=True,
+    help="The key's id, as the publisher told it. With --from-staging: only if it is that key. May be repeated.",
+)
 @reporting
 @connected
-def enrol(out: Output, connections: Connections, name: str, root_cert: Path | None, repository: str | None) -> None:
+def enrol(
+    out: Output, connections: Connections, name: str, root_cert: Path | None, repository: str | None,
+    key_ids: tuple[str, ...],
+) -> None:
     """Believe a publisher's root key from now on."""
-    if (root_cert is None) == (repository is None):
-        raise click.UsageError("give one of --root-cert and --from-staging")
-    body = {"certificate": root_cert.read_text()} if root_cert else {"repository": repository}
+    if bool(root_cert) == bool(repository or key_ids):
+        raise click.UsageError("give --root-cert, or --from-staging or --key-id or both of these")
+    body: dict[str, Any] = {"key_ids": list(key_ids)} if key_ids else {}
+    if root_cert:
+        body["certificate"] = root_cert.read_text()
+    if repository:
+        body["repository"] = repository
     made = connections.hub().post(f"/publishers/{name}/roots", body)
     out.result(made, [f"enrolled for {name}: {key['id']}  {key['subject']}" for key in made["keys"]])
 

@@ -29,6 +29,10 @@ _NEXT = {
     "rejected": "Correct what is named above, then push and sign again.",
     "failed": "When the cause is gone: customhouse submission retry {id}",
 }
+_NEXT_REMOTE = _NEXT | {
+    "awaiting_enrolment": "A certifier confirms the key with the command above, after asking the publisher for its id.",
+    "rejected": "Correct what is named above, sign it there, then: customhouse submit {source} --as {name}",
+}
 
 
 @click.group()
@@ -63,7 +67,7 @@ def list_submissions(
 def show(out: Output, connections: Connections, name: str) -> None:
     """Show a submission with its findings."""
     _, row = _find(connections, name)
-    out.result(row, _lines(row, fingerprints=True))
+    out.result(row, submission_lines(row, fingerprints=True))
 
 
 @submission.command()
@@ -90,7 +94,7 @@ def wait(out: Output, connections: Connections, name: str, timeout: int) -> int:
         if not news.get("events"):
             time.sleep(min(0.2, left))
     row = hub.get(f"/submissions/{row['id']}")
-    out.result(row, _lines(row))
+    out.result(row, submission_lines(row))
     if row["state"] == "published":
         return DONE
     if row["state"] in RESTING or row["state"] in FINAL:
@@ -165,10 +169,10 @@ def _find_in_time(out: Output, connections: Connections, name: str, deadline: fl
 def _decide(out: Output, connections: Connections, name: str, verb: str, reason: str) -> None:
     hub, row = _find(connections, name)
     row = hub.post(f"/submissions/{row['id']}/{verb}", {"reason": reason})
-    out.result(row, _lines(row))
+    out.result(row, submission_lines(row))
 
 
-def _lines(row: dict[str, Any], *, fingerprints: bool = False) -> list[str]:
+def submission_lines(row: dict[str, Any], *, fingerprints: bool = False) -> list[str]:
     """A submission for people: what it is, how it stands, what was found, what to do next."""
     graded = f", grade {row['grade']}" if row.get("grade") else ""
     lines = [f"{row['reference']}  {row['digest']}", f"  id        {row['id']}", f"  state     {row['state']}{graded}"]
@@ -176,6 +180,9 @@ def _lines(row: dict[str, Any], *, fingerprints: bool = False) -> list[str]:
         lines.append(f"  verdict   {row['verdict']}")
     if row.get("reason"):
         lines.append(f"  reason    {row['reason']}")
+    if row.get("source"):
+        at = f", signed at {row['trust_server']}" if row.get("trust_server") else ""
+        lines.append(f"  source    {row['source']}{at}")
     if row["state"] == "published":
         lines.append(f"  official  {row['official_reference']}")
     if row["state"] == "awaiting_review":
@@ -183,10 +190,11 @@ def _lines(row: dict[str, Any], *, fingerprints: bool = False) -> list[str]:
     if row.get("required_approvals"):
         lines.append(f"  approvals {len(row.get('approvals') or [])} of {row['required_approvals']}")
     lines += finding_lines(row.get("findings") or [], fingerprints=fingerprints)
-    advice = _NEXT.get(row["state"])
+    advice = (_NEXT_REMOTE if row.get("source") else _NEXT).get(row["state"])
     if advice:
         repository = Reference.parse(row["reference"]).repository
-        names = {"repository": repository, "official": row.get("official_reference"), **row}
+        name = repository.removeprefix("staging/") + f":{Reference.parse(row['reference']).tag}"
+        names = {"repository": repository, "name": name, "official": row.get("official_reference"), **row}
         lines.append("  next      " + advice.format(**names))
     return lines
 

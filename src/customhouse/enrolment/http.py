@@ -4,6 +4,8 @@ GET|POST /api/v1/publishers/{name}/roots, DELETE …/roots/{key} · GET|POST …
 POST /api/v1/trust/reset.
 """
 
+from collections.abc import Callable
+
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -13,17 +15,19 @@ from starlette.routing import Route
 from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.accounts.people import Principal
 from customhouse.enrolment.delegation import EnrolledSigner
-from customhouse.enrolment.service import EnrolmentService
+from customhouse.enrolment.service import EnrolledKey, EnrolmentService
 from customhouse.enrolment.signers import SignersService
 from customhouse.errors import Denied, Invalid
 from customhouse.problem import read_json, reply, routes_of_api
 
 
 class NewRoot(msgspec.Struct):
-    """Either a certificate in PEM form, or the staging repository whose root is confirmed."""
+    """A certificate in PEM form; or the staging repository whose root is confirmed; or ids of keys. With both of the
+    latter, the root is confirmed only if it is of those keys."""
 
     certificate: str | None = None
     repository: str | None = None
+    key_ids: list[str] = []
 
 
 class NewSigner(msgspec.Struct):
@@ -51,13 +55,7 @@ def routes(enrolment: EnrolmentService, signers: SignersService, principal_of: P
             keys = await run_in_threadpool(enrolment.roots, publisher)
         else:
             body = await read_json(request, NewRoot)
-            if body.certificate is not None and body.repository is None:
-                pem = body.certificate.encode()
-                keys = await run_in_threadpool(enrolment.enrol_certificate, who, publisher, pem)
-            elif body.repository is not None and body.certificate is None:
-                keys = await run_in_threadpool(enrolment.enrol_from_staging, who, publisher, body.repository)
-            else:
-                raise Invalid("give either `certificate` or `repository`")
+            keys = await run_in_threadpool(_asked(enrolment, who, publisher, body))
         return reply({"publisher": publisher, "keys": [{"id": key.id, "subject": key.subject} for key in keys]})
 
     async def remove(request: Request) -> Response:
@@ -108,3 +106,18 @@ def _may_see(who: Principal, publisher: str) -> None:
 
 def _signer(signer: EnrolledSigner) -> dict[str, str]:
     return {"name": signer.name, "key_id": signer.key.key_id}
+
+
+def _asked(
+    enrolment: EnrolmentService, who: Principal, publisher: str, body: NewRoot
+) -> Callable[[], list[EnrolledKey]]:
+    """Which of the ways to enrol a root; raises Invalid where it is none, or two."""
+    if body.certificate is not None and body.repository is None and not body.key_ids:
+        pem = body.certificate.encode()
+        return lambda: enrolment.enrol_certificate(who, publisher, pem)
+    repository = body.repository
+    if body.certificate is None and repository is not None:
+        return lambda: enrolment.enrol_from_staging(who, publisher, repository, body.key_ids)
+    if body.certificate is None and body.key_ids:
+        return lambda: enrolment.enrol_key_ids(who, publisher, body.key_ids)
+    raise Invalid("give either `certificate`, or `repository` or `key_ids` or both")

@@ -1,14 +1,18 @@
-"""Enrolment: whose root keys the hub accepts, and whether a staging repository may be believed right now.
+"""Enrolment: whose root keys the hub accepts, and whether a publisher's repository may be believed right now.
 
-1. A publisher's root key is enrolled by an administrator or certifier, from a certificate or from what a first push
-   brought; never by itself (no trust on first use without a person's word).
-2. A staging repository is judged by the client's rules against the enrolled keys and against the highest versions
-   that ever verified: a rollback is refused after a restart, a restore, or a deletion of the staging metadata (T4).
+1. A publisher's root key is enrolled by an administrator or certifier: by a certificate, by its id, or from what a
+   first push brought, best with the id that the publisher named; never by itself (no trust on first use without a
+   person's word).
+2. A repository, in staging or at another server, is judged by the client's rules against the enrolled keys and against
+   the highest versions that ever verified: a rollback is refused after a restart, a restore, or a deletion of the
+   metadata (T4).
 3. What verified is remembered in one transaction, and only upwards. A delegation's version is remembered with its
    keys, and forgotten when an update that verifies ends its file: what comes next begins again at version 1, as
    clients have it.
+4. What is remembered of another server's repository is remembered for one publisher: nobody spoils it for another.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,10 +23,12 @@ from customhouse import faults
 from customhouse.accounts.access import Kind, kind_of, publisher_of
 from customhouse.accounts.people import Principal
 from customhouse.audit import Audit
+from customhouse.enrolment.origin import Origin
 from customhouse.enrolment.store import EnrolmentStore
-from customhouse.errors import Conflict, Denied, Invalid, NotFound
+from customhouse.errors import Conflict, Denied, Invalid, NotFound, TooLarge
 from customhouse.keys import PublicKey
 from customhouse.oci.digest import Digest
+from customhouse.trust.client import Anchor
 from customhouse.trust.metadata import parse_root
 from customhouse.trust.names import ROOT, TIMESTAMP, TOP_ROLES, Gun, RoleName
 from customhouse.trust.service import TrustService
@@ -33,21 +39,31 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
+Fetch = Callable[[str, Origin, Anchor, datetime], TrustedRepository]
+"""Reads another server's metadata for a publisher, with the client's rules; raises what the trust client raises."""
+_KEY_ID = re.compile(r"[0-9a-f]{64}")
+_MOST_KEYS = 16
+
+
 class NotEnrolled(Conflict):
     """Nobody vouched for this publisher's root key yet; `enrolled` are the keys that were, at that moment."""
 
-    def __init__(self, publisher: str, repository: str, found: frozenset[str], enrolled: frozenset[str]) -> None:
+    def __init__(
+        self, publisher: str, repository: str, found: frozenset[str], enrolled: frozenset[str], *, remote: bool = False
+    ) -> None:
         self.enrolled = enrolled
-        keys = ", ".join(sorted(found)) or "none"
+        keys = sorted(found)
+        words = [] if remote else ["--from-staging", repository]
+        words += [f"--key-id {key}" for key in keys]
         super().__init__(
-            f"the root key of {repository} is not enrolled for publisher {publisher} (found: {keys}); a certifier "
-            f"confirms it with `customhouse publisher enrol {publisher} --from-staging {repository}` after comparing "
-            "the key with the publisher",
+            f"the root key of {repository} is not enrolled for publisher {publisher} (found: "
+            f"{', '.join(keys) or 'none'}); a certifier confirms it with `customhouse publisher enrol {publisher} "
+            f"{' '.join(words)}` after comparing the key with the publisher",
         )
 
 
 class Untrusted(Invalid):
-    """The staging metadata does not hold against the client's rules, or does not say what was claimed."""
+    """The metadata does not hold against the client's rules, or does not say what was claimed."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +85,55 @@ class EnrolmentService:
         audit: Audit,
         clock: Callable[[], datetime],
         host: str,
+        fetch: Fetch,
     ) -> None:
         self._store, self._trust, self._publisher_exists = store, trust, publisher_exists
-        self._audit, self._clock, self._host = audit, clock, host
+        self._audit, self._clock, self._host, self._fetch = audit, clock, host, fetch
         self.on_enrolled: Callable[[Connection, str], None] = lambda tx, publisher: None
         self.after_enrolled: Callable[[], None] = lambda: None
         self.before_verify: Callable[[Gun], object] = lambda gun: None
 
-    def verify_tag(self, repository: str, publisher: str, tag: str, digest: Digest) -> SignedTag:
-        """The publisher's signature of tag -> digest, verified now. Raises NotEnrolled or Untrusted."""
-        trusted = self.verify(repository, publisher)
+    def verify_tag(
+        self, repository: str, publisher: str, tag: str, digest: Digest, origin: Origin | None = None
+    ) -> SignedTag:
+        """The publisher's signature of tag -> digest, verified now. Raises NotEnrolled or Untrusted, and for another
+        server what stands in the way of asking it."""
+        trusted = self.verify(repository, publisher, origin)
+        where, tag = (str(origin.gun), origin.tag) if origin else (repository, tag)
         signed = trusted.tag(tag)
         if signed is None:
-            raise Untrusted(f"{repository}: the tag {tag} is no longer signed", hint="Sign it again to submit it.")
+            raise Untrusted(f"{where}: the tag {tag} is no longer signed", hint="Sign it again to submit it.")
         if signed.digest != digest:
-            raise Untrusted(f"{repository}: the tag {tag} is now signed as {signed.digest}, not {digest}")
+            raise Untrusted(f"{where}: the tag {tag} is now signed as {signed.digest}, not {digest}")
         return signed
 
-    def verify(self, repository: str, publisher: str) -> TrustedRepository:
-        """The whole repository by the client's rules, as a fresh and as a returning client would see it."""
-        gun = Gun.parse(f"{self._host}/{repository}")
+    def verify(self, repository: str, publisher: str, origin: Origin | None = None) -> TrustedRepository:
+        """The whole repository by the client's rules, as a fresh and as a returning client would see it: the one in
+        staging, or the origin's at its trust server."""
         now = self._clock()
+        if origin is None:
+            trusted, forgotten = self._judge_staging(repository, publisher, now), set[str]()
+        else:
+            trusted, forgotten = self._judge_remote(publisher, origin, now, believed=True)
+        faults.point("enrolment.remember")
+        with self._store.write() as tx:
+            key = _memory(publisher, origin) if origin else f"{self._host}/{repository}"
+            self._store.remember(tx, key, trusted.root.raw, _remembered(trusted), now, forgotten=forgotten)
+        return trusted
+
+    def offered(self, publisher: str, origin: Origin) -> tuple[SignedTag, int]:
+        """The tag as it is signed at another server now, by whomever, with the snapshot's version: what a submission
+        may begin with. Raises Untrusted, also for what is older than what was seen; nothing is remembered."""
+        trusted, _ = self._judge_remote(publisher, origin, self._clock(), believed=False)
+        signed = trusted.tag(origin.tag)
+        if signed is None:
+            raise Untrusted(
+                f"{origin.gun}: the tag {origin.tag} is not signed", hint="Sign it there first; is its name right?"
+            )
+        return signed, trusted.snapshot.version
+
+    def _judge_staging(self, repository: str, publisher: str, now: datetime) -> TrustedRepository:
+        gun = Gun.parse(f"{self._host}/{repository}")
         self.before_verify(gun)
         try:
             self._trust.current(gun, TIMESTAMP)  # signed anew where it is due: the hub may have slept for weeks
@@ -100,15 +144,32 @@ class EnrolmentService:
             files, chain = self._trust.repository_files(gun, tx), self._trust.root_versions(gun, tx)
             root, seen = self._store.seen(tx, gun) or (None, {})
         try:
-            trusted = _judged(gun, files, [root, *chain] if root else chain, enrolled, seen, now)
+            return _judged(gun, files, [root, *chain] if root else chain, enrolled, seen, now)
         except RootNotEnrolled as error:
             raise NotEnrolled(publisher, repository, error.found, enrolled) from error
         except Invalid as error:
             raise Untrusted(f"{repository}: {error.message}", hint=error.hint) from error
-        faults.point("enrolment.remember")
-        with self._store.write() as tx:
-            self._store.remember(tx, gun, trusted.root.raw, _remembered(trusted), now)
-        return trusted
+
+    def _judge_remote(
+        self, publisher: str, origin: Origin, now: datetime, *, believed: bool
+    ) -> tuple[TrustedRepository, set[str]]:
+        """With what of the memory has ended there. `believed`: by the enrolled keys, or by whatever root there is."""
+        with self._store.read() as tx:
+            enrolled = self._enrolled(tx, publisher)
+            root, seen = self._store.seen(tx, _memory(publisher, origin)) or (None, {})
+        anchor = Anchor(enrolled if believed else None, root, _tops(seen))
+        try:
+            trusted = self._fetch(publisher, origin, anchor, now)
+            ended = {name for name in seen if "@" in name and name.partition("@")[0] not in trusted.snapshot.body.meta}
+            _not_below(trusted, {name: version for name, version in seen.items() if name not in ended})
+        except NotFound:
+            hint = "Sign it there first; is its name right?"
+            raise Untrusted(f"{origin.gun} has no trust metadata at {origin.asked}", hint=hint) from None
+        except RootNotEnrolled as error:
+            raise NotEnrolled(publisher, str(origin.gun), error.found, enrolled, remote=True) from error
+        except (Invalid, TooLarge) as error:
+            raise Untrusted(f"{origin.gun}: {error.message}", hint=error.hint) from error
+        return trusted, ended
 
     def accepted(self, tx: "Connection", update: TrustUpdate) -> None:
         """A trust update was accepted, in its transaction: the delegations that it ended are forgotten.
@@ -134,10 +195,17 @@ class EnrolmentService:
     def enrol_certificate(self, principal: Principal, publisher: str, pem: bytes) -> list[EnrolledKey]:
         """Enrol the key of a certificate (or a bare public key) in PEM form."""
         key = PublicKey.of_certificate(pem) if b"CERTIFICATE" in pem else PublicKey.of_pem(pem)
-        return self._enrol(principal, publisher, [key], "a certificate")
+        return self._enrol(principal, publisher, _pems([key]), "a certificate")
 
-    def enrol_from_staging(self, principal: Principal, publisher: str, repository: str) -> list[EnrolledKey]:
-        """Confirm the root keys that a first push to a staging repository brought."""
+    def enrol_key_ids(self, principal: Principal, publisher: str, key_ids: Sequence[str]) -> list[EnrolledKey]:
+        """Enrol keys by their canonical ids: an id is a hash of its key, so it names that key and no other."""
+        return self._enrol(principal, publisher, {key_id: "" for key_id in _checked(key_ids)}, "its id")
+
+    def enrol_from_staging(
+        self, principal: Principal, publisher: str, repository: str, key_ids: Sequence[str] = ()
+    ) -> list[EnrolledKey]:
+        """Confirm the root keys that a first push to a staging repository brought; with `key_ids`, only if it is
+        those."""
         repository = repository.removeprefix(f"{self._host}/")
         if kind_of(repository) is not Kind.STAGING or publisher_of(repository) != publisher:
             raise Invalid(
@@ -148,7 +216,13 @@ class EnrolmentService:
             raise NotFound(f"{repository} holds no root yet", hint="Let the publisher push once with a signature.")
         body = parse_root(files[ROOT]).body
         keys = [body.keys[key_id] for key_id in body.roles[ROOT].key_ids]
-        return self._enrol(principal, publisher, keys, repository)
+        wanted, found = set(_checked(key_ids)), {key.canonical_id for key in keys}
+        if wanted and found != wanted:
+            raise Conflict(
+                f"the root of {repository} is of key {', '.join(sorted(found))}, not {', '.join(sorted(wanted))}",
+                hint="Nothing was enrolled. Ask the publisher who signed there, before you believe that key.",
+            )
+        return self._enrol(principal, publisher, _pems(keys), repository)
 
     def roots(self, publisher: str) -> list[EnrolledKey]:
         """The enrolled keys of a publisher."""
@@ -172,23 +246,24 @@ class EnrolmentService:
             )
 
     def _enrol(
-        self, principal: Principal, publisher: str, keys: list[PublicKey], source: str
+        self, principal: Principal, publisher: str, keys: Mapping[str, str], source: str
     ) -> list[EnrolledKey]:
         self.require_may_enrol(principal, publisher)
         with self._store.write() as tx:
             self.enrol_within(tx, principal, publisher, keys, source)
             faults.point("enrol.commit")
         self.after_enrolled()
-        return [EnrolledKey(key.canonical_id, source) for key in keys]
+        return [EnrolledKey(key, source) for key in keys]
 
     def enrol_within(
-        self, tx: "Connection", principal: Principal, publisher: str, keys: list[PublicKey], source: str
+        self, tx: "Connection", principal: Principal, publisher: str, keys: Mapping[str, str], source: str
     ) -> None:
-        """Enrol root keys in the caller's transaction, who calls `after_enrolled` when it is committed."""
+        """Enrol root keys in the caller's transaction, who calls `after_enrolled` when it is committed. `keys`: PEM by
+        id, empty where only the id is known."""
         now = self._clock()
         self._store.lock_roots(tx, publisher)
-        new = [key for key in keys if self._store.add_root(
-            tx, publisher, key.canonical_id, pem=key.bare.encoded, source=source, by=principal.owner, now=now
+        new = [key for key, pem in keys.items() if self._store.add_root(
+            tx, publisher, key, pem=pem, source=source, by=principal.owner, now=now
         )]
         faults.point("enrol.keys")
         self.on_enrolled(tx, publisher)
@@ -196,7 +271,7 @@ class EnrolmentService:
         for key in new:
             self._audit.append(
                 tx, actor=principal.owner, action="root.enrol", subject=publisher,
-                detail={"key": key.canonical_id, "source": source}, now=now,
+                detail={"key": key, "source": source}, now=now,
             )
 
     def require_may_enrol(self, principal: Principal, publisher: str) -> None:
@@ -236,12 +311,25 @@ def _judged(
     seen: Mapping[str, int], now: datetime,
 ) -> TrustedRepository:
     """By the client's rules, against what was seen. Raises RootNotEnrolled, Invalid."""
-    top = {role: seen[role] for role in TOP_ROLES if role in seen}
-    trusted = verify_repository(files, chain, gun=gun, enrolled=enrolled, seen=top, now=now)
+    trusted = verify_repository(files, chain, gun=gun, enrolled=enrolled, seen=_tops(seen), now=now)
+    _not_below(trusted, seen)
+    return trusted
+
+
+def _tops(seen: Mapping[str, int]) -> dict[RoleName, int]:
+    return {role: seen[role] for role in TOP_ROLES if role in seen}
+
+
+def _not_below(trusted: TrustedRepository, seen: Mapping[str, int]) -> None:
+    """Raises RolledBack: delegations too are not older than what was seen."""
     for name, version in _remembered(trusted).items():
         if version < seen.get(name, 0):
             raise RolledBack(RoleName(name.partition("@")[0]), version, seen[name])
-    return trusted
+
+
+def _memory(publisher: str, origin: Origin) -> str:
+    """The name under which the versions of another server's repository are remembered."""
+    return f"{publisher}@{origin.gun}"
 
 
 def _remembered(trusted: TrustedRepository) -> dict[str, int]:
@@ -253,6 +341,20 @@ def _remembered(trusted: TrustedRepository) -> dict[str, int]:
                 keys = sha256(" ".join(sorted(entry.keys.key_ids)).encode()).hexdigest()[:16]
                 versions[f"{entry.name}@{keys}"] = trusted.targets[entry.name].version
     return versions
+
+
+def _pems(keys: Sequence[PublicKey]) -> dict[str, str]:
+    return {key.canonical_id: key.bare.encoded for key in keys}
+
+
+def _checked(key_ids: Sequence[str]) -> list[str]:
+    """Ids of keys in one spelling. Raises Invalid."""
+    found = list(dict.fromkeys(key_id.strip().lower() for key_id in key_ids))
+    if len(found) > _MOST_KEYS or not all(_KEY_ID.fullmatch(key_id) for key_id in found):
+        raise Invalid(
+            "a key id has 64 hexadecimal digits", hint="`customhouse image root-cert` prints it for the publisher."
+        )
+    return found
 
 
 def _may_enrol(principal: Principal) -> None:

@@ -182,7 +182,8 @@ class SignersService:
                 root = key.public
             sealed = SealedSigner.create(self._vault, key, _context(publisher, role)).sealed
             self._store.keep(tx, publisher, KeptKey(role, key.public, sealed), now)
-        self._enrolment.enrol_within(tx, principal, publisher, [root], "kept by the hub")
+        pems = {root.canonical_id: root.bare.encoded}
+        self._enrolment.enrol_within(tx, principal, publisher, pems, "kept by the hub")
 
     def _kept(self, tx: "Connection", publisher: str) -> KeptKeys | None:
         found = {

@@ -17,7 +17,7 @@ publisher_root = Table(
     metadata,
     Column("publisher", String(64), primary_key=True),
     Column("key_id", String(64), primary_key=True),  # canonical: of the bare public key
-    Column("pem", Text, nullable=False),
+    Column("pem", Text, nullable=False),  # empty where the key was enrolled by its id, which is a hash of it
     Column("source", Text, nullable=False),
     Column("enrolled_by", String(64), nullable=False),
     Column("enrolled", UtcDateTime, nullable=False),
@@ -49,7 +49,7 @@ publisher_signer = Table(
 seen_gun = Table(
     "seen_gun",
     metadata,
-    Column("gun", String(512), primary_key=True),
+    Column("gun", String(512), primary_key=True),  # of another server: PUBLISHER@GUN
     Column("root", LargeBinary, nullable=False),  # the newest root that verified: the anchor of the next look
     Column("versions", JSON, nullable=False),  # role (delegations: role@keys) -> highest version that verified
     Column("updated", UtcDateTime, nullable=False),

@@ -1,7 +1,8 @@
 """Publication and withdrawal: the act by which an image becomes official, and its undoing.
 
-1. The last look: immediately before signing, the staging signature is verified again and the approvals still match
-   the verdict (invariant P4).
+1. The last look: immediately before signing, the publisher's signature is verified again where it was made, in
+   staging or at another server, and the approvals still match the verdict (invariant P4). A server that cannot be
+   asked is no leave to sign: the submission fails, and a person may try again.
 2. Signing may be slow and stays outside the transaction; the commit is on the condition that the official GUN is
    still at the versions that were signed over, otherwise everything is signed again (P3).
 3. Manifests, tag, signed metadata, certification record, state and audit entry change in one transaction (P1).
@@ -68,7 +69,7 @@ class PublicationService:
             if row.state is not State.PUBLISHING:
                 return row.state.value
             try:
-                signed = self._enrolment.verify_tag(row.repository, row.publisher, row.tag, row.digest)
+                signed = self._enrolment.verify_tag(row.repository, row.publisher, row.tag, row.digest, row.origin)
             except (NotEnrolled, Untrusted) as error:
                 return self._end(row, State.REJECTED, f"at the last look before signing: {error.message}")
             faults.point("publish.verified")

@@ -1,6 +1,7 @@
 """The API of submissions: reading them, following them live, deciding about them, waiving findings.
 
 GET  /api/v1/submissions[?repository=&state=&publisher=&limit=&after=]   /api/v1/submissions/latest?reference=
+POST /api/v1/submissions {"source", "trust_server", "repository", "tag"}
 GET  /api/v1/submissions/{id}   /api/v1/submissions/{id}/events?after=N&wait=SECONDS
 POST /api/v1/submissions/{id}/{approve|reject|retry} {"reason"}
 GET|POST /api/v1/waivers   DELETE /api/v1/waivers/{id}
@@ -19,6 +20,7 @@ from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.accounts.people import Principal
 from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import FINAL, RESTING, State, Submission
+from customhouse.enrolment.origin import Origin
 from customhouse.errors import Invalid
 from customhouse.oci.reference import Reference
 from customhouse.problem import Page, read_json, reply, routes_of_api
@@ -31,6 +33,15 @@ class Decision(msgspec.Struct):
     """The body of approve, reject, retry and withdraw."""
 
     reason: str = ""
+
+
+class NewSubmission(msgspec.Struct):
+    """An image that is signed elsewhere: `source` is REGISTRY/NAME:TAG, `repository` the name it gets here."""
+
+    source: str
+    repository: str
+    tag: str | None = None
+    trust_server: str = ""
 
 
 class NewWaiver(msgspec.Struct):
@@ -59,6 +70,8 @@ def as_json(row: Submission, host: str, approvals: list[str], *, findings: bool 
         "reason": row.reason,
         "publisher": row.publisher,
         "author": row.author,
+        "source": row.source or None,
+        "trust_server": row.trust_server or None,
         "quarantine": f"{host}/{row.quarantine}:{row.tag}",
         "created": row.created.isoformat(),
         "updated": row.updated.isoformat(),
@@ -100,6 +113,15 @@ class Door:
         )
         kept, after = page.cut(rows, lambda row: row.id)
         return reply({"submissions": [self._json(row, findings=False) for row in kept], "next": after})
+
+    async def submit(self, request: Request) -> Response:
+        """Offer what is signed at another server; the submission that stands for it."""
+        who, body = await self._who(request), await read_json(request, NewSubmission)
+        origin = Origin.parse(body.source, body.trust_server)
+        name = body.repository.removeprefix(f"{self._certification.host}/")
+        name = name if name.startswith("staging/") else f"staging/{name}"
+        row = await run_in_threadpool(self._certification.submit, who, origin, name, body.tag or origin.tag)
+        return reply(await run_in_threadpool(self._json, row), 201)
 
     async def show(self, request: Request) -> Response:
         """One, with its findings."""
@@ -181,6 +203,7 @@ def routes(certification: CertificationService, review: ReviewService, principal
     return routes_of_api(
         [
             Route("/api/v1/submissions", door.page),
+            Route("/api/v1/submissions", door.submit, methods=["POST"]),
             Route("/api/v1/submissions/latest", door.latest),
             Route(one, door.show),
             Route(f"{one}/events", door.events),
