@@ -22,6 +22,7 @@ EXCEPTIONS = {
     "registry.client": "speaks the wire to another registry",
     "registry.content": "names the errors of blobs.py among the registry's own",
     "registry.dialect": "part of the door: errors as OCI has them",
+    "registry.importer": "brings images in from another registry, over client and service",
     "registry.integrity": "half of the service: whether rows and bytes agree",
     "registry.transfer": "part of the door: bodies of blobs, without copies",
     "registry.uploads": "half of the service: uploads in progress",
