@@ -35,7 +35,7 @@ class Door:
                 routes=[
                     *http.routes(rooms.certification, rooms.review, principal_of),
                     *publication_http.routes(rooms.publication, principal_of, shown, dict),
-                    *enrolment_http.routes(rooms.enrolment, principal_of),
+                    *enrolment_http.routes(rooms.enrolment, rooms.signers, principal_of),
                 ]
             )
         )

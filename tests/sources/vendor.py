@@ -102,8 +102,9 @@ class Vendor:
         """Debian's notary client, with the vendor's own keys."""
         roles = ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")
         environment = os.environ | {f"NOTARY_{role}_PASSPHRASE": PASSPHRASE for role in roles}
+        client = ["notary", "-s", self.trust_server, "--tlscacert", str(self.tls.ca), "-d", str(self.keys.directory)]
         done = subprocess.run(
-            ["notary", "-s", self.trust_server, "--tlscacert", str(self.tls.ca), "-d", str(self.keys.directory), *words],
+            [*client, *words],
             capture_output=True, text=True, env=environment, timeout=60, input="yes\n",
         )
         assert done.returncode == 0, done.stderr + done.stdout
