@@ -7,6 +7,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from customhouse.accounts.access import allowed
 from customhouse.accounts.people import ANONYMOUS
 from customhouse.certification.submission import State
 from customhouse.enrolment import http as enrolment_http
@@ -15,6 +16,10 @@ from customhouse.review import http
 from tests.rooms import ADMIN, CARL, HOST, MACHINE, OTTO, PAULA, READER, WEB, Rooms, doubtful, image
 
 PEOPLE = {person.name: person for person in (PAULA, OTTO, CARL, ADMIN, MACHINE, READER)}
+
+
+def _official(who: Any, repository: str) -> frozenset[str]:
+    return allowed(who, repository, anonymous_pull=True)
 
 
 class Door:
@@ -34,7 +39,7 @@ class Door:
             Starlette(
                 routes=[
                     *http.routes(rooms.certification, rooms.review, principal_of),
-                    *publication_http.routes(rooms.publication, principal_of, shown, dict),
+                    *publication_http.routes(rooms.publication, principal_of, shown, dict, _official),
                     *enrolment_http.routes(rooms.enrolment, rooms.signers, principal_of),
                 ]
             )
