@@ -1,13 +1,14 @@
 """Keys as TUF metadata and key files hold them."""
 
 import base64
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from customhouse.keyfiles import InvalidKeyFile, KeyFile, WrongPassphrase, read_key_file, write_key_file
+from customhouse.keyfiles import InvalidKeyFile, KeyFile, WrongPassphrase, encrypted, read_key_file, write_key_file
 from customhouse.keys import InvalidKey, PrivateKey, PublicKey, Signature
 from customhouse.trust.certificates import root_certificate
 
@@ -166,6 +167,79 @@ def test_files_that_openssl_encrypted_are_read() -> None:
     assert read_key_file(pem, b"open").key.public == PublicKey.of(secret.public_key())
     with pytest.raises(WrongPassphrase):
         read_key_file(pem, b"shut")
+
+
+OPENSSL_FORMS = {  # how openssl was told to write it: a key first, then what it is turned into
+    "pkcs8": ("ec", "pkcs8 -topk8 -nocrypt"),
+    "pkcs8, aes-256, sha256": ("ec", "pkcs8 -topk8 -v2 aes-256-cbc -passout pass:open"),
+    "pkcs8, aes-256, sha1": ("ec", "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA1 -passout pass:open"),
+    "pkcs8, aes-256, sha512": ("ec", "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA512 -passout pass:open"),
+    "pkcs8, aes-128": ("ec", "pkcs8 -topk8 -v2 aes-128-cbc -passout pass:open"),
+    "pkcs8, triple DES": ("ec", "pkcs8 -topk8 -v2 des3 -passout pass:open"),
+    "traditional": ("ec", "ec"),
+    "traditional, encrypted": ("ec", "ec -aes256 -passout pass:open"),
+    "rsa": ("rsa", "rsa -traditional"),
+    "rsa, encrypted": ("rsa", "rsa -traditional -aes128 -passout pass:open"),
+    "ed25519": ("ed25519", "pkey"),
+    "ed25519, encrypted": ("ed25519", "pkcs8 -topk8 -v2 aes-256-cbc -passout pass:open"),
+}
+
+
+def openssl(words: str, stdin: bytes = b"") -> bytes:
+    return subprocess.run(["openssl", *words.split()], input=stdin, capture_output=True, check=True).stdout
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize("form", OPENSSL_FORMS)
+def test_every_form_that_openssl_writes_is_read(form: str) -> None:
+    kind, words = OPENSSL_FORMS[form]
+    made = {
+        "ec": "ecparam -genkey -name prime256v1", "rsa": "genrsa 2048", "ed25519": "genpkey -algorithm ed25519",
+    }[kind]  # `ecparam` writes the parameters in a block of their own before the key
+    first = openssl(made)
+    public = PublicKey.of_pem(openssl("pkey -pubout", first))
+    assert read_key_file(first, None).key.public == public
+    pem = openssl(words, first)
+    protected = "open" in words
+    assert encrypted(pem) == protected
+    assert read_key_file(pem, b"open" if protected else None).key.public == public
+    if protected:
+        for wrong in (b"shut", None):
+            with pytest.raises(WrongPassphrase):
+                read_key_file(pem, wrong)
+    again = write_key_file(read_key_file(pem, b"open"), b"ours") if protected else write_key_file(
+        read_key_file(pem, None), b"ours"
+    )
+    assert read_key_file(again, b"ours").key.public == public
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("ecparam -genkey -noout -name secp256k1", "do not know the curve secp256k1"),
+        ("genrsa 1024", "RSA of 1024 bits is too short"),
+        ("genpkey -algorithm x25519", "only ECDSA, RSA and Ed25519"),
+    ],
+)
+def test_keys_that_no_client_can_use_are_refused(words: str, reason: str) -> None:
+    with pytest.raises(InvalidKeyFile, match=reason):
+        read_key_file(openssl(words), None)
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("pkcs8 -topk8 -scrypt -passout pass:open", "not hashed with PBKDF2"),
+        ("pkcs8 -topk8 -v1 PBE-SHA1-3DES -passout pass:open", "not encrypted with PBES2"),
+        ("pkcs8 -topk8 -v2 aes-256-cbc -iter 10000001 -passout pass:open", "unreasonable number of rounds"),
+    ],
+)
+def test_what_would_cost_too_much_or_protects_too_little_is_not_opened(words: str, reason: str) -> None:
+    pem = openssl(words, openssl("genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256"))
+    with pytest.raises(InvalidKeyFile, match=reason):
+        read_key_file(pem, b"open")
 
 
 @pytest.mark.parametrize(

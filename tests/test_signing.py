@@ -79,7 +79,7 @@ def test_a_key_file_is_never_written_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("uri", ["file:/nowhere/key", "pkcs11:token=a", "file://host/key", "/plain/path", ""])
+@pytest.mark.parametrize("uri", ["file:/nowhere/key", "awskms:alias/a", "file://host/key", "/plain/path", ""])
 def test_a_key_that_cannot_be_reached_is_named(uri: str) -> None:
     with pytest.raises(UnknownSigner) as refused:
         signer_for(uri, lambda _: b"secret passphrase")

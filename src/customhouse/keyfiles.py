@@ -4,13 +4,17 @@
 2. PBES2 (RFC 8018 §6.2): PBKDF2 with HMAC-SHA-1 and 2048 rounds, AES-256-CBC. These parameters are what the clients
    read; a hub's own keys are sealed with AES-GCM instead (signing.py).
 3. The clients write the inner PrivateKeyInfo with version 1 and without the public key that RFC 5958 §2 then wants;
-   strict readers refuse it, so the version is set to 0 after decryption.
-4. Also read: any PKCS#8 that OpenSSL writes, and the older `EC PRIVATE KEY` and `RSA PRIVATE KEY`.
+   strict readers refuse it, so the version is set to 0 after decryption. Ed25519 they know under an identifier of GNU
+   and as 96 bytes (public key, seed, public key); so it is written, and read in this form and in that of RFC 8410.
+4. Also read: PKCS#8 as OpenSSL writes it, encrypted (PBES2 with PBKDF2) or not, the older `EC PRIVATE KEY`,
+   `RSA PRIVATE KEY` (also those that are encrypted) and notary's `ED25519 PRIVATE KEY`.
+5. Only keys that the clients of this wire can use are taken: P-256, P-384, P-521, RSA of 2048 bits or more, Ed25519.
 """
 
 import base64
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from customhouse.errors import Invalid
-from customhouse.keys import PrivateKey
+from customhouse.keys import CURVES, RSA_MINIMUM_BITS, PrivateKey
 
 ROUNDS = 2048
 MAXIMUM_ROUNDS = 10_000_000
@@ -30,7 +34,9 @@ MAXIMUM_FILE_BYTES = 64 * 1024
 _PBES2 = bytes.fromhex("06092a864886f70d01050d")
 _PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
 _AES_256_CBC = bytes.fromhex("060960864801650304012a")
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s*(.*?)-----END \1-----", re.DOTALL)
+_HMAC = bytes.fromhex("06082a864886f70d02")  # + 07 HMAC-SHA-1, 09 HMAC-SHA-256
+_GNU_ED25519 = bytes.fromhex("06092b06010401da470f01")
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----\s*(.*?)-----END \1-----", re.DOTALL)
 
 
 class InvalidKeyFile(Invalid):
@@ -64,11 +70,24 @@ def read_key_file(pem: bytes, passphrase: bytes | None) -> KeyFile:
         raise InvalidKeyFile("the file holds no PEM private key")
     label, text = found[1].decode(), found[2]
     headers = _headers(text)
-    try:
-        body = base64.b64decode(b"".join(line.strip() for line in text.splitlines() if b":" not in line), validate=True)
-    except ValueError:
-        raise InvalidKeyFile("the file holds no PEM private key") from None
-    return KeyFile(_private(label, body, passphrase), headers.get("role", ""), headers.get("gun", ""))
+    if label not in _LABELS:
+        raise InvalidKeyFile(f"a PEM {label[:40]!r} is not a private key that can be used")
+    if "DEK-Info" in headers:
+        key = _library(found[0], passphrase, serialization.load_pem_private_key)
+    else:
+        try:
+            lines = [line.strip() for line in text.splitlines() if b":" not in line]
+            body = base64.b64decode(b"".join(lines), validate=True)
+        except ValueError:
+            raise InvalidKeyFile("the file holds no PEM private key") from None
+        key = _private(label, body, passphrase)
+    return KeyFile(_usable(key), headers.get("role", ""), headers.get("gun", ""))
+
+
+def encrypted(pem: bytes) -> bool:
+    """Does this file need a passphrase?"""
+    found = _PEM.search(pem[:MAXIMUM_FILE_BYTES])
+    return found is not None and (found[1] == b"ENCRYPTED PRIVATE KEY" or b"DEK-Info:" in found[2])
 
 
 def write_key_file(file: KeyFile, passphrase: bytes) -> bytes:
@@ -77,7 +96,7 @@ def write_key_file(file: KeyFile, passphrase: bytes) -> bytes:
         raise InvalidKeyFile("a key file needs a passphrase")
     salt, iv = os.urandom(8), os.urandom(16)
     padder = PKCS7(128).padder()
-    plain = padder.update(file.key.der()) + padder.finalize()
+    plain = padder.update(_written(file.key)) + padder.finalize()
     encryptor = Cipher(algorithms.AES(_derive(passphrase, salt, ROUNDS, hashes.SHA1())), modes.CBC(iv)).encryptor()
     kdf = _sequence(_PBKDF2, _sequence(_tlv(4, salt), _tlv(2, ROUNDS.to_bytes(2, "big"))))
     scheme = _sequence(_PBES2, _sequence(kdf, _sequence(_AES_256_CBC, _tlv(4, iv))))
@@ -90,51 +109,95 @@ def write_key_file(file: KeyFile, passphrase: bytes) -> bytes:
     return "\n".join([*lines, "-----END ENCRYPTED PRIVATE KEY-----", ""]).encode()
 
 
-def _private(label: str, body: bytes, passphrase: bytes | None) -> PrivateKey:
+_LABELS = ("ENCRYPTED PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "ED25519 PRIVATE KEY")
+
+
+def _private(label: str, body: bytes, passphrase: bytes | None) -> object:
     try:
-        if label == "ED25519 PRIVATE KEY" and len(body) == 96:  # public key, then seed and public key
-            return PrivateKey(ed25519.Ed25519PrivateKey.from_private_bytes(body[32:64]))
+        if label == "ED25519 PRIVATE KEY":
+            return _ed25519(body)
         if label == "ENCRYPTED PRIVATE KEY":
             if not passphrase:
                 raise WrongPassphrase
-            body = _decrypt(body, passphrase)
-        elif label not in ("PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"):
-            raise InvalidKeyFile(f"a PEM {label[:40]!r} is not a private key")
-        key = serialization.load_der_private_key(_version_zero(body), None)
+            return _decrypt(body, passphrase)
+        return _plain(body)
     except (UnsupportedAlgorithm, TypeError, ValueError, IndexError):
         raise InvalidKeyFile("the private key in the file cannot be read") from None
+
+
+def _usable(key: object) -> PrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
         raise InvalidKeyFile("only ECDSA, RSA and Ed25519 private keys are known")
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name not in CURVES:
+        raise InvalidKeyFile(f"clients do not know the curve {key.curve.name}; P-256 is what all of them know")
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < RSA_MINIMUM_BITS:
+        raise InvalidKeyFile(f"RSA of {key.key_size} bits is too short; {RSA_MINIMUM_BITS} are the least")
     return PrivateKey(key)
 
 
-def _decrypt(der: bytes, passphrase: bytes) -> bytes:
+def _plain(der: bytes) -> object:
+    """Unencrypted PKCS#8, or a traditional form. Raises ValueError and its like."""
+    parts = _children(der)
+    if len(parts) > 2 and parts[1][:1] == b"\x30" and _children(parts[1])[:1] == [_GNU_ED25519]:
+        return _ed25519(_value(parts[2]))
+    return serialization.load_der_private_key(_version_zero(der), None)
+
+
+def _ed25519(octets: bytes) -> ed25519.Ed25519PrivateKey:
+    """Public key, seed, public key."""
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(octets[32:64])
+    if octets != key.public_key().public_bytes_raw() + octets[32:64] + key.public_key().public_bytes_raw():
+        raise ValueError("the parts of the key do not belong together")
+    return key
+
+
+def _written(key: PrivateKey) -> bytes:
+    """Unencrypted PKCS#8 that the clients read."""
+    if isinstance(key.crypto, ed25519.Ed25519PrivateKey):
+        public, seed = key.public.bare.public, key.crypto.private_bytes_raw()
+        return _sequence(_tlv(2, b"\0"), _sequence(_GNU_ED25519), _tlv(4, public + seed + public))
+    return key.der()
+
+
+def _decrypt(der: bytes, passphrase: bytes) -> object:
     """PBES2 by hand: the inner bytes are not what a strict reader takes. Raises WrongPassphrase, ValueError."""
-    scheme, encrypted = _children(der)[:2]
+    scheme, sealed = _children(der)[:2]
     algorithm, parameters = _children(scheme)[:2]
     if algorithm != _PBES2:
         raise InvalidKeyFile("the key file is not encrypted with PBES2")
     kdf, cipher = _children(parameters)[:2]
     kdf_name, kdf_parameters = _children(kdf)[:2]
-    cipher_name, iv = _children(cipher)[:2]
-    if kdf_name != _PBKDF2 or cipher_name != _AES_256_CBC:
-        raise InvalidKeyFile("the key file is not encrypted with PBKDF2 and AES-256-CBC")
+    if kdf_name != _PBKDF2:
+        raise InvalidKeyFile("the passphrase of the key file is not hashed with PBKDF2")
     salt, rounds, *rest = _children(kdf_parameters)
-    count = int.from_bytes(_value(rounds), "big")
-    if not 0 < count <= MAXIMUM_ROUNDS:
+    if not 0 < (count := int.from_bytes(_value(rounds), "big")) <= MAXIMUM_ROUNDS:
         raise InvalidKeyFile("the key file asks for an unreasonable number of rounds")
-    # hmacWithSHA256 (1.2.840.113549.2.9) when it is named, else the default of RFC 8018 A.2
-    strong = any(bytes.fromhex("06082a864886f70d0209") in item for item in rest)
-    key = _derive(passphrase, _value(salt), count, hashes.SHA256() if strong else hashes.SHA1())
+    cipher_name, iv = _children(cipher)[:2]
+    # The pseudo-random function is HMAC-SHA-1 where none is named (RFC 8018 A.2).
+    named = next((_children(item)[0] for item in rest if item[:1] == b"\x30"), _HMAC + b"\x07")
+    known = {_HMAC + b"\x07": hashes.SHA1(), _HMAC + b"\x09": hashes.SHA256()}
+    if cipher_name != _AES_256_CBC or named not in known:
+        return _library(der, passphrase, serialization.load_der_private_key)
+    key = _derive(passphrase, _value(salt), count, known[named])
     decryptor = Cipher(algorithms.AES(key), modes.CBC(_value(iv))).decryptor()
-    padded = decryptor.update(_value(encrypted)) + decryptor.finalize()
+    padded = decryptor.update(_value(sealed)) + decryptor.finalize()
     unpadder = PKCS7(128).unpadder()
     try:
-        plain = unpadder.update(padded) + unpadder.finalize()
-        serialization.load_der_private_key(_version_zero(plain), None)
+        return _plain(unpadder.update(padded) + unpadder.finalize())
     except (ValueError, IndexError):
         raise WrongPassphrase from None
-    return plain
+
+
+def _library(content: bytes, passphrase: bytes | None, load: Callable[[bytes, bytes], object]) -> object:
+    """Other ciphers than the clients', by the library's own reader."""
+    if not passphrase:
+        raise WrongPassphrase
+    try:
+        return load(content, passphrase)
+    except UnsupportedAlgorithm:
+        raise InvalidKeyFile("the key file is encrypted in a way that is not known here") from None
+    except (ValueError, TypeError):
+        raise WrongPassphrase from None
 
 
 def _derive(passphrase: bytes, salt: bytes, rounds: int, algorithm: hashes.HashAlgorithm) -> bytes:

@@ -20,7 +20,10 @@ from customhouse.errors import Invalid
 
 PREFIX = "CUSTOMHOUSE_"
 # What a client is told: URL names the hub it talks to, so it is no setting of a hub.
-_CLIENT_ONLY = frozenset({"url", "token", "ca_file", "debug", "root_passphrase", "repository_passphrase"})
+_CLIENT_ONLY = frozenset({
+    "url", "token", "ca_file", "debug", "root_passphrase", "repository_passphrase", "root_passphrase_file",
+    "repository_passphrase_file", "pkcs11_pin", "pkcs11_pin_file",
+})  # fmt: skip
 _TESTS_ONLY = "test_"
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _SIGNER = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -201,6 +204,7 @@ class ClientEnvironment:
     docker_host: str
     debug: bool
     passphrases: Mapping[str, str] = field(repr=False)
+    passphrase_files: Mapping[str, str]
 
 
 def client_environment(environment: Mapping[str, str] | None = None) -> ClientEnvironment:
@@ -223,5 +227,11 @@ def client_environment(environment: Mapping[str, str] | None = None) -> ClientEn
         passphrases={
             "root": either("CUSTOMHOUSE_ROOT_PASSPHRASE", "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE"),
             "repository": either("CUSTOMHOUSE_REPOSITORY_PASSPHRASE", "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE"),
+            "pkcs11": either("CUSTOMHOUSE_PKCS11_PIN"),
+        },
+        passphrase_files={
+            "root": either("CUSTOMHOUSE_ROOT_PASSPHRASE_FILE"),
+            "repository": either("CUSTOMHOUSE_REPOSITORY_PASSPHRASE_FILE"),
+            "pkcs11": either("CUSTOMHOUSE_PKCS11_PIN_FILE"),
         },
     )

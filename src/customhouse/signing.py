@@ -1,7 +1,8 @@
 """Signers that live somewhere, and the vault that seals keys at rest.
 
 1. A signing key is named by a URI: `file:PATH`, an encrypted key file as docker and notary write it, optionally with
-   `?certificate=PATH` for a key that is known by its certificate. Other places are other schemes, with this Protocol.
+   `?certificate=PATH` for a key that is known by its certificate; or `pkcs11:…`, a key on a device (pkcs11.py). Other
+   places are other schemes, with this Protocol.
 2. The vault seals with AES-256-GCM under a key derived (HKDF-SHA-256) from the hub's master secret; the context, such
    as "trust-key:GUN:role", is authenticated, so that a sealed key moved to another row does not open.
 3. A sealed key is in memory only while it signs. Nothing secret is in an error, a repr or a log.
@@ -19,9 +20,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from customhouse.errors import Invalid, NotFound
+from customhouse import pkcs11
+from customhouse.errors import Conflict, Invalid, NotFound
 from customhouse.keyfiles import KeyFile, read_key_file, write_key_file
 from customhouse.keys import PrivateKey, PublicKey, Signature, Signer
+from customhouse.wholefile import write_once
 
 __all__ = ["SealBroken", "SealedSigner", "Signer", "UnknownSigner", "Vault", "save_key_file", "signer_for"]
 
@@ -45,7 +48,7 @@ class UnknownSigner(NotFound):
     """No key can be reached under this URI."""
 
     def __init__(self, uri: str, reason: str) -> None:
-        super().__init__(f"no signing key at {uri!r}: {reason}", hint="Name a key file as file:/path/to/key.")
+        super().__init__(f"no signing key at {uri!r}: {reason}", hint="Name a key file: file:/path/to/key")
         self.uri = uri
 
 
@@ -99,13 +102,15 @@ class SealedSigner:
 
 
 def signer_for(uri: str, passphrase: Callable[[str], bytes]) -> Signer:
-    """The signer of a key URI; `passphrase(uri)` is asked for the secret of an encrypted file.
+    """The signer of a key URI; `passphrase(uri)` is asked for the secret of an encrypted file, or a token's PIN.
 
-    Raises UnknownSigner, InvalidKeyFile, WrongPassphrase, InvalidKey.
+    Raises UnknownSigner, InvalidKeyFile, WrongPassphrase, InvalidKey; for devices what pkcs11.py raises.
     """
+    if uri.startswith("pkcs11:"):
+        return pkcs11.find(pkcs11.Uri.parse(uri), lambda _: passphrase(uri).decode())
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc:
-        raise UnknownSigner(uri, "only file:/path is known here")
+        raise UnknownSigner(uri, "only file:/path and pkcs11: are known here")
     key = read_key_file(_read(uri, unquote(parts.path)), passphrase(uri)).key
     certificate = parse_qs(parts.query).get("certificate", [""])[0]
     return key.with_certificate(_read(uri, certificate)) if certificate else key
@@ -113,24 +118,10 @@ def signer_for(uri: str, passphrase: Callable[[str], bytes]) -> Signer:
 
 def save_key_file(path: Path, file: KeyFile, passphrase: bytes) -> None:
     """Write an encrypted key file, mode 0600, whole or not at all; never over another one."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(write_key_file(file, passphrase))
-        out.flush()
-        os.fsync(out.fileno())
     try:
-        os.link(temporary, path)
-    except FileExistsError:
+        write_once(path, write_key_file(file, passphrase))
+    except Conflict:
         raise Invalid(f"there is already a key at {path}", hint="Keep it, or name another file.") from None
-    finally:
-        temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _read(uri: str, path: str) -> bytes:

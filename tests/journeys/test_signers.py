@@ -108,6 +108,7 @@ def test_an_index_is_signed_by_our_client_and_docker_pulls_its_own_platform(vill
     nick.docker_does("pull", f"{ines.official('noted')}:1", trust=True).told(str(other.digest))
 
 
+@pytest.mark.checklist("3.build")
 def test_a_classic_build_stands_on_an_official_image(village: Town, tmp_path: Path) -> None:
     boris = village.publisher("base")
     staging, official = f"{boris.staging('web')}:1", f"{boris.official('web')}:1"

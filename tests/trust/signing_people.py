@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from customhouse.keys import PublicKey
 from customhouse.oci.digest import Digest
@@ -13,7 +14,6 @@ from customhouse.trust.key_directory import KeyDirectory
 from customhouse.trust.names import Gun
 from customhouse.trust.publish import TrustPublisher
 from customhouse.trust.verify import TrustedRepository
-from tests.trust.serving import Served
 
 ONE, TWO, THREE = (Digest.of(text) for text in (b"one", b"two", b"three"))
 PASSPHRASE = b"correct horse battery"
@@ -23,17 +23,25 @@ def real_clock() -> datetime:
     return datetime.now(UTC)
 
 
+class Server(Protocol):
+    """A trust server, by its host and the CA that vouches for it."""
+
+    host: str
+    ca: Path
+
+
 @dataclass
 class Signatory:
     """One person: a trust directory and what signs with it."""
 
-    served: Served
+    served: Server
     home: Path
     clock: Callable[[], datetime] = real_clock
+    name: str = "web"
 
     @property
     def gun(self) -> Gun:
-        return Gun.parse(f"{self.served.host}/staging/acme/web")
+        return Gun.parse(f"{self.served.host}/staging/acme/{self.name}")
 
     @property
     def keys(self) -> KeyDirectory:

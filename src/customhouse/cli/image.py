@@ -15,14 +15,15 @@ import click
 from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.output import Output, reporting
 from customhouse.cli.signer import signer
-from customhouse.cli.signing_keys import keys_option, open_keys, open_publisher
+from customhouse.cli.signing_keys import open_publisher, with_keys
 from customhouse.errors import Conflict, Invalid, NotFound
 from customhouse.oci.digest import Digest
 from customhouse.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, InvalidManifest, Manifest, parse_manifest
 from customhouse.oci.reference import InvalidReference, Reference, valid_tag
 from customhouse.registry.client import RegistryClient, RemoteManifest
 from customhouse.remote import RemoteNotFound
-from customhouse.settings import client_environment, system_clock
+from customhouse.settings import system_clock
+from customhouse.trust.key_directory import KeyDirectory, public_pem
 from customhouse.trust.names import Gun, RoleName
 from customhouse.trust.publish import Published, TrustPublisher
 
@@ -41,10 +42,10 @@ image.add_command(signer)
 @click.argument("source", metavar="PATH|oci-layout:DIR[:TAG]|docker-archive:FILE")
 @click.argument("reference")
 @click.option("--sign", is_flag=True, help="Sign the tag; without it the image stays in staging, unsubmitted.")
-@keys_option
+@with_keys
 @reporting
 @connected
-def push(out: Output, connections: Connections, source: str, reference: str, sign: bool, keys: Path | None) -> None:
+def push(out: Output, connections: Connections, source: str, reference: str, sign: bool, keys: KeyDirectory) -> None:
     """Push an image, byte for byte, and sign its tag."""
     from customhouse.cli.sources import open_image
 
@@ -63,7 +64,7 @@ def push(out: Output, connections: Connections, source: str, reference: str, sig
         out.note("not signed: it is not submitted until it is; run customhouse image sign")
         out.result(document, f"{target.name}:{target.tag}@{digest}")
         return
-    publisher = TrustPublisher(transport, open_keys(connections.environment, keys), system_clock)
+    publisher = TrustPublisher(transport, keys, system_clock)
     published = publisher.sign_tag(Gun.parse(target.name), str(target.tag), digest, len(local.manifest))
     _result(out, [document | {"signed": not published.missing}], published)
 
@@ -72,11 +73,11 @@ def push(out: Output, connections: Connections, source: str, reference: str, sig
 @click.argument("reference", metavar="REFERENCE[@DIGEST]")
 @click.argument("tags", nargs=-1, metavar="[TAG]...")
 @click.option("--dry-run", is_flag=True, help="Say what would be signed, by which role; open no key.")
-@keys_option
+@with_keys
 @reporting
 @connected
 def sign(
-    out: Output, connections: Connections, reference: str, tags: tuple[str, ...], dry_run: bool, keys: Path | None
+    out: Output, connections: Connections, reference: str, tags: tuple[str, ...], dry_run: bool, keys: KeyDirectory
 ) -> None:
     """Sign tags whose images are in the registry already, indexes too; nothing is pulled.
 
@@ -109,10 +110,10 @@ def sign(
 
 @image.command()
 @click.argument("reference")
-@keys_option
+@with_keys
 @reporting
 @connected
-def revoke(out: Output, connections: Connections, reference: str, keys: Path | None) -> None:
+def revoke(out: Output, connections: Connections, reference: str, keys: KeyDirectory) -> None:
     """Sign that a tag is gone, with the publisher's keys; from every role they may sign."""
     target = full_reference(reference)
     publisher = open_publisher(connections, str(target.registry), keys)
@@ -128,14 +129,12 @@ def revoke(out: Output, connections: Connections, reference: str, keys: Path | N
 
 @image.command("root-cert")
 @click.option("--out", "target", type=OUTPUT, help="File to write; stdout if not given.")
-@keys_option
+@with_keys
 @reporting
-def root_cert(out: Output, target: Path | None, keys: Path | None) -> None:
+def root_cert(out: Output, target: Path | None, keys: KeyDirectory) -> None:
     """Print the public part of the root key, made at first use, for `publisher enrol --root-cert`."""
-    from cryptography.hazmat.primitives import serialization
-
-    key = open_keys(client_environment(), keys).root_key().public
-    pem = key.crypto.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    key = keys.root_key().public
+    pem = public_pem(key).decode()
     if target:
         target.write_text(pem)
     document = {"key_id": key.canonical_id, "pem": pem, "file": str(target) if target else None}

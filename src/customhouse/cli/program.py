@@ -35,6 +35,7 @@ COMMANDS = {
     "advisories": ("advisories:advisories", "Import advisories and see how fresh they are."),
     "check": ("check:check", "Run the hub's checks on an image, without a hub."),
     "image": ("image:image", "Push images and sign them."),
+    "key": ("key:key", "Keys to sign with: make, load, list and rotate them."),
     "verify": ("verify:verify", "Verify an official image, as a consumer."),
     "trust": ("trust:trust", "What is signed in a repository; the hub's trust bundle."),
     "hub-key": ("hub_key:hub_key", "The hub's own signing keys."),

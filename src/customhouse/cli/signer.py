@@ -7,9 +7,10 @@ import click
 
 from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.output import Output, reporting
-from customhouse.cli.signing_keys import keys_option, open_keys, open_publisher
+from customhouse.cli.signing_keys import open_publisher, with_keys
 from customhouse.oci.reference import Reference
 from customhouse.settings import system_clock
+from customhouse.trust.key_directory import KeyDirectory
 
 if TYPE_CHECKING:
     from customhouse.trust.names import Gun
@@ -29,12 +30,12 @@ def signer() -> None:
 @click.option("--key", "files", type=PUBLIC_KEY, required=True, multiple=True, help="Public key of the signer, PEM.")
 @click.option("--path", "paths", multiple=True, help="Only tags that begin like this; may be repeated.")
 @click.option("--threshold", type=click.IntRange(1, 64), help="So many signers must sign a tag; docker cannot then.")
-@keys_option
+@with_keys
 @reporting
 @connected
 def add_signer(
     out: Output, connections: Connections, repository: str, name: str, files: tuple[Path, ...],
-    paths: tuple[str, ...], threshold: int | None, keys: Path | None,
+    paths: tuple[str, ...], threshold: int | None, keys: KeyDirectory,
 ) -> None:
     """Let a key sign tags; signed with the repository's targets key."""
     from customhouse.keys import PublicKey
@@ -51,10 +52,10 @@ def add_signer(
 @signer.command("remove")
 @click.argument("repository", metavar="HOST/REPOSITORY")
 @click.argument("name")
-@keys_option
+@with_keys
 @reporting
 @connected
-def remove_signer(out: Output, connections: Connections, repository: str, name: str, keys: Path | None) -> None:
+def remove_signer(out: Output, connections: Connections, repository: str, name: str, keys: KeyDirectory) -> None:
     """Let a signer sign no more; releases are signed anew where another signer's key is here."""
     from customhouse.trust import signers
 
@@ -66,20 +67,20 @@ def remove_signer(out: Output, connections: Connections, repository: str, name: 
 
 @signer.command("list")
 @click.argument("repository", metavar="HOST/REPOSITORY")
-@keys_option
+@with_keys
 @reporting
 @connected
-def list_signers(out: Output, connections: Connections, repository: str, keys: Path | None) -> None:
+def list_signers(out: Output, connections: Connections, repository: str, keys: KeyDirectory) -> None:
     """List the signers of a repository with their keys, and which of these are here."""
     from customhouse.trust import signers
     from customhouse.trust.client import Anchor, TrustClient
 
-    gun, directory = _gun(repository), open_keys(connections.environment, keys)
-    anchor = Anchor(known_root=directory.known_root(gun))
+    gun = _gun(repository)
+    anchor = Anchor(known_root=keys.known_root(gun))
     found = TrustClient(connections.content(gun.host)).fetch(gun, anchor, system_clock())
     rows, lines = [], []
     for entry in signers.listed(found):
-        here = [key_id for key_id in entry.key_ids if directory.has(key_id)]
+        here = [key_id for key_id in entry.key_ids if keys.has(key_id)]
         rest = {"threshold": entry.threshold, "tags": entry.tags}
         rows.append({"signer": entry.name, "keys": entry.key_ids, "paths": entry.paths, **rest, "here": here})
         short = {"keys": [key_id[:12] for key_id in entry.key_ids], "paths": [path or "*" for path in entry.paths]}

@@ -26,7 +26,7 @@ from customhouse.trust import cosigning, documents
 from customhouse.trust.certificates import fitting_name, root_certificate
 from customhouse.trust.client import Anchor, NoTrustData, TrustClient
 from customhouse.trust.key_directory import KeyDirectory, KeyMissing
-from customhouse.trust.metadata import RoleKeys, Targets, parse_targets
+from customhouse.trust.metadata import RoleKeys, Targets, parse_root, parse_targets
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.verify import NotEnoughSignatures, TrustedRepository
 
@@ -248,18 +248,21 @@ class TrustPublisher:
     def send(self, repository: TrustedRepository, files: Mapping[RoleName, bytes], now: datetime) -> Published:
         """Publish signed files, with the snapshot where its key is here."""
         sent = dict(files)
-        if self.may_sign(repository, SNAPSHOT) and ROOT not in files:
-            sent[SNAPSHOT] = self.snapshot(repository, files, now)
+        root = parse_root(files[ROOT]).body if ROOT in files else repository.root.body
+        signers = self.signers({key_id: root.keys[key_id] for key_id in root.roles[SNAPSHOT].key_ids})
+        if signers:
+            sent[SNAPSHOT] = self._snapshot(repository, files, signers, now)
         self.post(repository.gun, sent)
         return Published(repository.gun, False, True, tuple(files), tuple(sorted(repository.root_keys)))
 
-    def snapshot(self, repository: TrustedRepository, files: Mapping[RoleName, bytes], now: datetime) -> bytes:
+    def _snapshot(
+        self, repository: TrustedRepository, files: Mapping[RoleName, bytes], signers: Sequence[Signer], now: datetime
+    ) -> bytes:
         """Where the snapshot key is the publisher's, the snapshot is too (`notary init` without a rotation)."""
         kept = {role: signed.raw for role, signed in repository.targets.items()}
         current = {ROOT: repository.root.raw, **kept, **files}
         listed = {entry.name for entry in parse_targets(current[TARGETS], TARGETS).body.delegations}
         current = {role: raw for role, raw in current.items() if role.depth < 2 or _first(role) in listed}
-        signers = self.signers(keys_of(repository, SNAPSHOT)[0])
         return documents.new_snapshot(current, repository.snapshot.version + 1, signers, now).raw
 
     def _create(self, gun: Gun, change: Change) -> Published:

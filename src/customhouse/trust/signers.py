@@ -94,6 +94,22 @@ def remove(publisher: TrustPublisher, gun: Gun, name: str) -> SignersChanged:
     return _delegate(publisher, gun, change)
 
 
+def replace_keys(publisher: TrustPublisher, gun: Gun, name: str, keys: Sequence[PublicKey]) -> SignersChanged:
+    """Other keys for a signer, in place of all they had. Raises NoSuchSigner, KeyMissing."""
+    own = own_role(name)
+
+    def change(body: Targets) -> Targets:
+        entry, gone = body.delegation(own), _keys(body, own)
+        if entry is None:
+            raise NoSuchSigner(gun, name)
+        body = documents.with_delegation(body, own, keys, entry.paths)
+        others = {key_id for each in body.delegations if each.name != RELEASES for key_id in each.keys.key_ids}
+        left = [key for key_id, key in _keys(body, RELEASES).items() if key_id not in gone or key_id in others]
+        return _released(body, [*left, *keys], None)
+
+    return _delegate(publisher, gun, change, own)
+
+
 def own_role(name: str) -> RoleName:
     """The role of a signer's name. Raises InvalidRole, Invalid."""
     role = RoleName.parse(f"{TARGETS}/{name}")
@@ -104,8 +120,10 @@ def own_role(name: str) -> RoleName:
     return role
 
 
-def _delegate(publisher: TrustPublisher, gun: Gun, change: Callable[[Targets], Targets]) -> SignersChanged:
-    """The new targets, and the releases that its keys now are to have signed."""
+def _delegate(
+    publisher: TrustPublisher, gun: Gun, change: Callable[[Targets], Targets], *roles: RoleName
+) -> SignersChanged:
+    """The new targets; releases and `roles` are signed anew, where enough of the keys that they now have are here."""
     before: dict[str, SignedTag] = {}
 
     def act() -> Published:
@@ -115,10 +133,11 @@ def _delegate(publisher: TrustPublisher, gun: Gun, change: Callable[[Targets], T
         targets = documents.next_targets(change(repository.targets[TARGETS].body), now)
         signers = publisher.signers(keys_of(repository, TARGETS)[0])
         files = {TARGETS: documents.sign_targets(TARGETS, targets, signers).raw}
-        released, entry = repository.targets.get(RELEASES), targets.delegation(RELEASES)
-        here = publisher.signers(_keys(targets, RELEASES))
-        if released and entry and len(here) >= entry.keys.threshold:
-            files[RELEASES] = documents.sign_targets(RELEASES, documents.next_targets(released.body, now), here).raw
+        for role in (RELEASES, *roles):
+            file, entry = repository.targets.get(role), targets.delegation(role)
+            here = publisher.signers(_keys(targets, role))
+            if file and entry and len(here) >= entry.keys.threshold:
+                files[role] = documents.sign_targets(role, documents.next_targets(file.body, now), here).raw
         return publisher.send(repository, files, now)
 
     published = publisher.persist(gun, act)
