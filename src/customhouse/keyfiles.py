@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from customhouse.errors import Invalid
-from customhouse.keys import CURVES, RSA_MINIMUM_BITS, PrivateKey
+from customhouse.keys import CURVES, RSA_MINIMUM_BITS, UNREADABLE, PrivateKey
 
 ROUNDS = 2048
 MAXIMUM_ROUNDS = 10_000_000
@@ -36,7 +36,7 @@ _PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
 _AES_256_CBC = bytes.fromhex("060960864801650304012a")
 _HMAC = bytes.fromhex("06082a864886f70d02")  # + 07 HMAC-SHA-1, 09 HMAC-SHA-256
 _GNU_ED25519 = bytes.fromhex("06092b06010401da470f01")
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----\s*(.*?)-----END \1-----", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY)-----((?:[^-]++|-(?!----))*+)-----END \1-----")
 
 
 class InvalidKeyFile(Invalid):
@@ -121,7 +121,7 @@ def _private(label: str, body: bytes, passphrase: bytes | None) -> object:
                 raise WrongPassphrase
             return _decrypt(body, passphrase)
         return _plain(body)
-    except (UnsupportedAlgorithm, TypeError, ValueError, IndexError):
+    except (*UNREADABLE, IndexError):
         raise InvalidKeyFile("the private key in the file cannot be read") from None
 
 
@@ -184,7 +184,7 @@ def _decrypt(der: bytes, passphrase: bytes) -> object:
     unpadder = PKCS7(128).unpadder()
     try:
         return _plain(unpadder.update(padded) + unpadder.finalize())
-    except (ValueError, IndexError):
+    except (*UNREADABLE, IndexError):
         raise WrongPassphrase from None
 
 
@@ -196,7 +196,7 @@ def _library(content: bytes, passphrase: bytes | None, load: Callable[[bytes, by
         return load(content, passphrase)
     except UnsupportedAlgorithm:
         raise InvalidKeyFile("the key file is encrypted in a way that is not known here") from None
-    except (ValueError, TypeError):
+    except UNREADABLE:
         raise WrongPassphrase from None
 
 

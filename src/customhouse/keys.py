@@ -17,7 +17,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -27,6 +27,8 @@ from customhouse.errors import Invalid
 KEY_TYPES = ("ecdsa", "rsa", "ed25519", "ecdsa-x509", "rsa-x509")
 RSA_MINIMUM_BITS = 2048
 MAXIMUM_KEY_BYTES = 64 * 1024
+# What the library raises for bytes that are no key or certificate; some of these are no ValueError.
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion)
 CURVES = ("secp224r1", "secp256r1", "secp384r1", "secp521r1")  # what docker and notary read
 
 CryptoPublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -100,7 +102,7 @@ class PublicKey:
             return cls.of_certificate(pem)
         try:
             key = serialization.load_pem_public_key(_without_headers(pem))
-        except (ValueError, UnsupportedAlgorithm):
+        except UNREADABLE:
             raise InvalidKey("the file holds no PEM public key") from None
         if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
             raise InvalidKey("only ECDSA, RSA and Ed25519 keys are known")
@@ -202,7 +204,7 @@ class PrivateKey:
         """From unencrypted PKCS#8. Raises InvalidKey."""
         try:
             return cls(_known(serialization.load_der_private_key(der, None)))
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except UNREADABLE:
             raise InvalidKey("the private key cannot be read") from None
 
     @property
@@ -272,7 +274,7 @@ def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
         raise InvalidKey("its certificates are longer than 64 KiB")
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+    except UNREADABLE:
         raise InvalidKey("it should be PEM certificates and is not") from None
     if not found:
         raise InvalidKey("it should be PEM certificates and is not")
@@ -282,7 +284,7 @@ def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
 def _leaf_key(certificate: x509.Certificate) -> CryptoPublicKey:
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise InvalidKey("its certificate holds a key of an unknown kind") from None
     if isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
         return key
@@ -300,7 +302,7 @@ def _load(keytype: str, public: bytes) -> CryptoPublicKey:
             key = serialization.load_der_public_key(public)
         else:
             raise InvalidKey(f"its type {keytype[:40]!r} is not one of {', '.join(KEY_TYPES)}")
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise InvalidKey(f"its bytes are not a key of type {keytype}") from None
     wanted = ec.EllipticCurvePublicKey if keytype.startswith("ecdsa") else rsa.RSAPublicKey
     if not isinstance(key, wanted):

@@ -16,14 +16,13 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from customhouse.errors import Invalid
-from customhouse.keys import InvalidKey, PublicKey, Signer
+from customhouse.keys import UNREADABLE, InvalidKey, PublicKey, Signer
 from customhouse.trust.names import Gun
 
 VALID_YEARS = 10
@@ -116,7 +115,7 @@ def _refusal(key: PublicKey, gun: Gun, now: datetime | None) -> str:
     leaf, *others = key.certificates
     try:
         return _unfit(leaf, gun, now) or _misplaced(leaf, others, key, now)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except (*UNREADABLE, x509.DuplicateExtension):
         return "one cannot be read"
 
 
