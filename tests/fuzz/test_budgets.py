@@ -87,7 +87,8 @@ def long_names() -> None:
     [
         many_keys_and_the_last_twice, brackets, escapes, digits, signatures, key_file(b" "), key_file(b"-"),
         key_file(b"-----BEGIN EC PRIVATE KEY-----"), key_file(b"role: a\n"), certificates(b"a:\n"),
-        certificates(b"-----BEGIN CERTIFICATE-----\n"), certificates(b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"),
+        certificates(b"-----BEGIN CERTIFICATE-----\n"),
+        certificates(b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"),
         almost_boundaries, one_byte_at_a_time, endless_header, long_names,
     ],
 )  # fmt: skip
