@@ -12,6 +12,7 @@ import pytest
 from customhouse.certification.policy import Policy
 from customhouse.testing import images
 from tests.advisories.records import dump, fixed_in, kev, record
+from tests.docs.guide import blocks
 from tests.docs.stages import Stage
 from tests.peers.certificates import loopback_certificate
 from tests.peers.dockerd import Dockerd, dockerd
@@ -42,6 +43,22 @@ def test_the_guide_for_publishers(stage: Stage) -> None:
     stage.several_platforms("web.tar")
     stage.archive(images.minimal_server_image(Healthcheck=None), "no-health.tar")
     stage.play(ROOT / "docs" / "publishers.md")
+
+
+@needs_docker
+def test_the_guide_for_teams(stage: Stage) -> None:
+    stage.open()
+    for name in ("ann", "ben"):
+        stage.user(name, "publisher", signed_in=True)
+    stage.user("cleo", "certifier", signed_in=True)
+    stage.publisher("orbit", "ann", "ben")
+    stage.ca()
+    stage.context("web")
+    shown = blocks((ROOT / "docs" / "publishers.md").read_text())
+    dockerfile = next(block for block in shown if block.file == "web/Dockerfile")
+    (stage.world.desk / dockerfile.file).write_text(dockerfile.text)
+    stage.archive(images.minimal_server_image(), "web.tar")
+    stage.play(ROOT / "docs" / "teams.md")
 
 
 @needs_docker
