@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PACKAGES = {
     "postgresql": "postgresql", "dockerd": "docker.io", "docker": "docker.io", "notary": "notary",
     "notary-server": "notary", "docker-registry": "docker-registry", "skopeo": "skopeo", "busybox": "busybox-static",
-    "openssl": "openssl", "softhsm2-util": "softhsm2", "go": "golang-go", "ip": "iproute2",
+    "openssl": "openssl", "softhsm2-util": "softhsm2", "podman": "podman", "go": "golang-go", "ip": "iproute2",
 }
 MODULES = {"atheris": "pip install 'customhouse[dev]'; there is none for this Python or machine"}
 REQUIRED = bool(os.environ.get("CI"))
