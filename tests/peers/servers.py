@@ -42,15 +42,42 @@ def docker_registry(folder: Path, extra: str = "") -> Peer:
     return Peer(["docker-registry", "serve", str(configuration)], port, folder / "registry.log")
 
 
-def notary_server(folder: Path, tls: LoopbackCertificate) -> Peer:
-    """TLS, metadata and keys in memory, no authentication."""
+def notary_server(folder: Path, tls: LoopbackCertificate, *, prefix: str = "", database: str = "") -> Peer:
+    """TLS, no authentication, keys in memory; metadata in memory, or in a PostgreSQL database (its URL).
+
+    With a prefix only repositories below `localhost:PORT/PREFIX` are served.
+    """
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    configuration = folder / "notary.json"
-    configuration.write_text(json.dumps({
+    storage = {"backend": "memory"}
+    if database:
+        _make_tables(database)
+        url = database.replace("postgresql+psycopg", "postgres") + "?sslmode=disable"
+        storage = {"backend": "postgres", "db_url": url}
+    settings: dict[str, object] = {
         "server": {"http_addr": f"127.0.0.1:{port}", "tls_cert_file": str(tls.certificate),
                    "tls_key_file": str(tls.key)},
         "trust_service": {"type": "local", "hostname": "", "port": "", "key_algorithm": "ecdsa"},
-        "storage": {"backend": "memory"}, "logging": {"level": "error"},
-    }))
+        "storage": storage, "logging": {"level": "error"},
+    }
+    if prefix:
+        settings["repositories"] = {"gun_prefixes": [f"localhost:{port}/{prefix}"]}
+    configuration = folder / "notary.json"
+    configuration.write_text(json.dumps(settings))
     return Peer(["notary-server", "-config", str(configuration)], port, folder / "notary.log")
+
+
+def _make_tables(database: str) -> None:
+    """The tables that notary-server expects to find; its package brings none."""
+    import psycopg
+
+    with psycopg.connect(database.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE tuf_files (id serial PRIMARY KEY, created_at timestamp, updated_at timestamp, "
+            "deleted_at timestamp, gun varchar(255), role varchar(255), version integer, data bytea, sha256 char(64), "
+            "UNIQUE (gun, role, version))"
+        )
+        connection.execute(
+            "CREATE TABLE changefeed (id serial PRIMARY KEY, created_at timestamp DEFAULT now(), gun varchar(255), "
+            "version integer, sha256 char(64), category varchar(20) DEFAULT 'update')"
+        )

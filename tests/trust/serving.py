@@ -105,6 +105,7 @@ def serving(database: Database, folder: Path) -> Iterator[Served]:
         app = Starlette(
             routes=[*http.routes(service, authorizer, host), Route("/v2/", ping), Route("/token", token)]
         )
+        app.router.redirect_slashes = False  # as in the hub's own application
         certificate, key = _certificate(folder)
         config = uvicorn.Config(
             app, ssl_certfile=str(certificate), ssl_keyfile=str(key), ssl_version=ssl.PROTOCOL_TLS_SERVER,

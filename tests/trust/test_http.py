@@ -297,7 +297,7 @@ def test_deletion_answers_well_also_when_there_was_nothing(wire: Wire, sim: Trus
 
 def test_the_changefeed_is_as_clients_read_it(wire: Wire, sim: TrustSimulator) -> None:
     feed = f"/v2/{GUN}/_trust/changefeed"
-    assert json.loads(wire("GET", f"{feed}?records=10").body) == {"count": 0, "records": None}
+    assert json.loads(wire("GET", f"{feed}?records=10").body) == {"count": 0, "records": []}
     wire.publish(sim.upload())
     wire("DELETE", BASE, ADMIN)
     found = json.loads(wire("GET", f"{feed}?records=0").body)

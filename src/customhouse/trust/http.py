@@ -12,7 +12,6 @@ Notary v1 wire: HTTP API, errors, changefeed.
 import json
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -144,7 +143,6 @@ class TrustDoor:
         self._authorizer = authorizer
         self._host = host
         self._begin = begin
-        self.answered: Counter[int] = Counter()
         self._ready = ReadyAnswers(service.moment)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,7 +150,6 @@ class TrustDoor:
             if scope["method"] == "GET":
                 ready = self._ready.get(scope, lambda: self._at_once(scope))
                 if ready is not None:
-                    self.answered[200] += 1
                     await ready.send(send)
                     return
             response = await self._answer(Request(scope, receive))
@@ -164,17 +161,15 @@ class TrustDoor:
             log.exception("a trust request failed")
             response = _refusal(CustomhouseError("the trust server failed"))
         if isinstance(response, Ready):
-            self.answered[200] += 1
             await response.send(send)
         else:
-            self.answered[response.status_code] += 1
             await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Answer:
         path, method = request.url.path, request.method
         if method not in _METHODS:
             return Response(status_code=405)
-        if path == _HEALTH:
+        if path == _HEALTH and method == "GET":
             return await run_in_threadpool(self._health)
         if path == _ALL_CHANGES and method == "GET":
             return await run_in_threadpool(self._changes, request, None)
@@ -275,7 +270,7 @@ class TrustDoor:
         if after is not None and after < 0:  # the newest page
             records, after = -abs(records), None
         changes = self._service.changefeed(gun, after, records)
-        body = {"count": len(changes), "records": [_change(change) for change in changes] or None}
+        body = {"count": len(changes), "records": [_change(change) for change in changes]}
         return _json(body, {"Cache-Control": "no-store"})
 
     def _health(self) -> Response:

@@ -12,7 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from customhouse.errors import Invalid, TooLarge
 from customhouse.trust.canonical import MAXIMUM_BYTES
-from customhouse.trust.names import InvalidRole, RoleName
+from customhouse.trust.names import RoleName
 
 MAXIMUM_BODY = 48 * 1024 * 1024
 MAXIMUM_PARTS = 256
@@ -101,7 +101,8 @@ class UploadParser:
 
     def _on_header(self) -> None:
         if self._field.lower() == b"content-disposition":
-            self._name = parse_options_header(self._value)[1].get(b"filename")
+            name = parse_options_header(self._value)[1].get(b"filename")
+            self._name = self._value if b"\\" in self._value else name  # the parser takes a path of Windows apart
         self._field = self._value = b""
 
     def _on_content(self, data: bytes, start: int, end: int) -> None:
@@ -110,13 +111,10 @@ class UploadParser:
         self._content += data[start:end]
 
     def _end_part(self) -> None:
-        if not self._name:
+        name = (self._name or b"").removesuffix(b".json")
+        if not name:
             raise NoFilename
-        try:
-            text = self._name.decode("ascii")
-        except UnicodeDecodeError:
-            raise InvalidRole(self._name.decode("ascii", "backslashreplace")) from None
-        role = RoleName.parse(text.removesuffix(".json"))
+        role = RoleName.parse(name.decode("ascii", "backslashreplace"))
         if role in self._files:
             raise MalformedUpload(f"it holds {role} twice")
         self._files[role] = bytes(self._content)

@@ -26,12 +26,14 @@ from customhouse.trust.fields import InvalidMetadata
 from customhouse.trust.metadata import AnyBody, Root, Signed, Snapshot, Targets, parse_file, parse_root, parse_targets
 from customhouse.trust.names import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.verify import (
+    Altered,
     NotEnoughSignatures,
     SignedTag,
     TrustedRepository,
     TrustError,
     valid_signers,
     verify_repository,
+    verify_root_chain,
     verify_root_step,
 )
 
@@ -54,10 +56,12 @@ class UpdateRefused(Invalid):
 class VersionConflict(Conflict):
     """Another version of this role came first: `stored` is the one that is there, `version` the one that was sent."""
 
-    def __init__(self, gun: str, role: str, version: int, stored: int) -> None:
+    def __init__(self, gun: str, role: str, version: int, stored: int, *, expired: bool = False) -> None:
         super().__init__(
             f"{role} of {gun} is at version {stored} now; version {version} cannot follow it",
-            hint="Somebody else published meanwhile: run the same command again.",
+            hint="It has expired, and docker and notary do not read it: sign with `customhouse image sign`."
+            if expired
+            else "Somebody else published meanwhile: run the same command again.",
         )
         self.role = role
         self.version = version
@@ -76,6 +80,10 @@ class Stored:
     def version(self, role: RoleName) -> int:
         """The stored version of a role, 0 when there is none."""
         return self.versions.get(role, 0)
+
+    def expired(self, role: RoleName, now: datetime) -> bool:
+        """Is the stored file of a role past its end?"""
+        return role in self.expiries and self.expiries[role] <= now
 
     def tags(self, gun: Gun) -> dict[str, SignedTag]:
         """The tags as they were signed, whether or not some file has expired since."""
@@ -145,17 +153,19 @@ def admit(
     result = {**stored.files, **{role: signed.raw for role, signed in sent.items()}}
     listed, ended = _tree(stored, result, sent)
     for role, signed in sent.items():
-        _require_next(gun, role, signed.version, stored.version(role), anew=role in ended)
+        if signed.version <= stored.version(role) and role not in ended and role != ROOT:
+            raise VersionConflict(gun, role, signed.version, stored.version(role), expired=stored.expired(role, now))
+        _require_next(gun, role, signed.version, stored.version(role))
     if ROOT not in result:
         raise _no_root()
-    root = _root(gun, stored, result[ROOT])
-    if TARGETS not in result:
-        raise UpdateRefused("ErrValidation", "targets must be loaded first", hint="Publish targets with the root.")
+    root = _root(gun, stored, result[ROOT], now)
     for role in sent:
         if role.is_delegation and role not in listed:
             raise UpdateRefused(
                 "ErrBadTargets", f"{role} is not a delegation of {role.parent}", hint="Publish its parent with it."
             )
+    if TARGETS not in result:
+        raise UpdateRefused("ErrValidation", "targets must be loaded first", hint="Publish targets with the root.")
     result = {role: raw for role, raw in result.items() if role in sent or role not in ended}
     made = _sign(root, result, stored, sent, held, now, timestamp_lifetime)
     result.update({role: signed.raw for role, signed in made.items()})
@@ -206,13 +216,15 @@ def _parsed(role: RoleName, raw: bytes) -> Signed[AnyBody]:
         raise UpdateRefused(_kind(role), error.message) from None
 
 
-def _require_next(gun: Gun, role: RoleName, version: int, stored: int, *, anew: bool) -> None:
-    if role == ROOT and version > max(stored + 1, 2):
-        raise UpdateRefused(
-            "ErrBadRoot", f"Root modifications must increment the version. Current {stored}, new {version}"
-        )
-    if version <= stored and not anew:
+def _require_next(gun: Gun, role: RoleName, version: int, stored: int) -> None:
+    if role == ROOT and version == stored:
         raise VersionConflict(gun, role, version, stored)
+    if role == ROOT and not stored < version <= max(stored + 1, 2):
+        raise UpdateRefused(
+            "ErrBadRoot",
+            f"Root modifications must increment the version. Current {stored}, new {version}",
+            hint="Read the repository again, and publish a root that follows its newest one.",
+        )
     if version > stored + MAXIMUM_STEP:
         raise UpdateRefused(
             _kind(role),
@@ -221,18 +233,24 @@ def _require_next(gun: Gun, role: RoleName, version: int, stored: int, *, anew: 
         )
 
 
-def _root(gun: Gun, stored: Stored, raw: bytes) -> Signed[Root]:
+def _root(gun: Gun, stored: Stored, raw: bytes, now: datetime) -> Signed[Root]:
+    """A new root is judged before anything is signed: of all that is wrong, what is wrong with it matters first."""
     root = parse_root(raw)
-    if ROOT in stored.files and stored.files[ROOT] != raw:
-        try:
+    if stored.files.get(ROOT) == raw:
+        return root
+    try:
+        if ROOT in stored.files:
             verify_root_step(parse_root(stored.files[ROOT]), root, gun)
-        except TrustError as error:
-            raise UpdateRefused(
-                "ErrBadRoot",
-                f"could not rotate trust to a new trusted root: {error.message}",
-                hint="Sign the new root with the old root key and the new one.",
-            ) from None
-    return root
+    except TrustError as error:
+        raise UpdateRefused(
+            "ErrBadRoot",
+            f"could not rotate trust to a new trusted root: {error.message}",
+            hint="Sign the new root with the old root key and the new one.",
+        ) from None
+    try:
+        return verify_root_chain([*stored.roots, raw], gun, enrolled=None, now=now)
+    except (CertificateRefused, TrustError) as error:
+        raise UpdateRefused("ErrBadRoot", error.message, hint=error.hint) from None
 
 
 def _tree(
@@ -328,7 +346,8 @@ def _judge(
             raise UpdateRefused("ErrBadRoot", f"after this root {error.message}", hint=hint) from None
         raise UpdateRefused(_kind(error.role), error.message, hint=error.hint) from None
     except TrustError as error:
-        raise UpdateRefused(_kind(error.role), error.message, hint=error.hint) from None
+        own = isinstance(error, Altered) and error.by == SNAPSHOT and SNAPSHOT in sent
+        raise UpdateRefused("ErrBadSnapshot" if own else _kind(error.role), error.message, hint=error.hint) from None
     for role in sent:
         if role in repository.skipped:
             why = repository.skipped[role]

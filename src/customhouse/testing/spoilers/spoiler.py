@@ -89,7 +89,7 @@ class Spoiler:
             text = f"could not rotate trust to a new trusted root: {text}"
         if issubclass(said.error, Conflict):
             return Refusal(said.error, text, blamed)
-        return Refusal(UpdateRefused, text, blamed, kind=said.kind or wire_kind(blamed))
+        return Refusal(UpdateRefused, text, blamed, kind=said.kind or wire_kind(self.judged_in(role)))
 
     def judged_in(self, role: RoleName) -> RoleName:
         """The role whose file tells: what names hashes is the file above, and whoever signs that one must judge."""
