@@ -43,10 +43,12 @@ class HubProcess:
     program: tuple[str, ...] = (str(Path(sys.executable).with_name("customhouse")),)
     process: subprocess.Popen[str] | None = None
     sessions: dict[tuple[str, str], str] = field(default_factory=dict)
+    name: str = "localhost"
+    address: str = "127.0.0.1"
 
     @property
     def host(self) -> str:
-        return f"localhost:{self.port}"
+        return f"{self.name}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -67,7 +69,7 @@ class HubProcess:
         self.data.mkdir(parents=True, exist_ok=True)
         command = [
             *self.program, "serve", "--data", str(self.data),
-            "--listen", f"127.0.0.1:{self.port}", "--url", self.url, *self.arguments,
+            "--listen", f"{self.address}:{self.port}", "--url", self.url, *self.arguments,
         ]
         environment = self.environment(**({"fault": fault} if fault else {}))
         self.log = self.data.parent / "hub.log"

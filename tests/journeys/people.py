@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -64,10 +64,12 @@ class Person:
     publisher: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     client: str = "docker"
+    prefix: Sequence[str] = ()
 
     def docker(self, *words: str | Path, trust: bool = False, stdin: str | None = None, **settings: str) -> Done:
         """Run docker; `trust` sets DOCKER_CONTENT_TRUST=1."""
-        cli = DockerCLI(self.engine, self.home, {"DOCKER_BUILDKIT": "0", **SECRETS, **self.settings}, self.client)
+        settings_of_mine = {"DOCKER_BUILDKIT": "0", **SECRETS, **self.settings}
+        cli = DockerCLI(self.engine, self.home, settings_of_mine, self.client, self.prefix)
         done = cli(*words, check=False, stdin=stdin, **(TRUST if trust else {}), **settings)
         return Done(f"docker {' '.join(map(str, words))}", done.returncode, done.stdout, done.stderr)
 
@@ -154,8 +156,8 @@ class Person:
             "DOCKER_HOST": self.engine, **SECRETS, **self.settings, **more,
         }  # fmt: skip
         done = subprocess.run(
-            command, env=environment, cwd=self.home, input=stdin, capture_output=True, text=True, timeout=150,
-            stdin=subprocess.DEVNULL if stdin is None else None, check=False,
+            [*self.prefix, *command], env=environment, cwd=self.home, input=stdin, capture_output=True, text=True,
+            timeout=150, stdin=subprocess.DEVNULL if stdin is None else None, check=False,
         )  # fmt: skip
         return Done(" ".join(command), done.returncode, done.stdout, done.stderr)
 
@@ -165,7 +167,7 @@ class Town:
 
     def __init__(self, hub: HubProcess, engine: Dockerd, homes: Path) -> None:
         self.hub, self.engine, self.homes = hub, engine, homes
-        self.admin = Person("admin", hub, homes / "admin", engine.url)
+        self.admin = self._person("admin")
         self.brief, self.brief_ends = self.admin, 0.0  # a machine whose token soon ends, and when (monotonic)
 
     def opened(self) -> "Town":
@@ -181,7 +183,8 @@ class Town:
         return replace(self._person(name), publisher=publisher).sign_in()
 
     def _person(self, name: str) -> Person:
-        return Person(name, self.hub, self.homes / name, self.engine.url, client=self.engine.client)
+        engine = self.engine
+        return Person(name, self.hub, self.homes / name, engine.url, client=engine.client, prefix=engine.prefix)
 
     def at(self, engine: Dockerd) -> "Town":
         """The same hub, for people who come with another engine and its client."""

@@ -23,19 +23,28 @@ class Answer:
         return json.loads(self.body)
 
 
-def request(
-    person: Person, method: str, path: str, *scopes: str, body: bytes | None = None, **headers: str
-) -> Answer:
-    """One request with a token for these scopes; nobody's token if the person has no password."""
-    pool = urllib3.PoolManager(ca_certs=str(person.hub.ca), retries=False, timeout=30)
+def token(person: Person, *scopes: str) -> str:
+    """A token for these scopes; nobody's if the person has no password."""
     basic = urllib3.make_headers(basic_auth=f"{person.name}:{person.password}") if person.password else {}
     query = urlencode([("service", "customhouse"), *(("scope", scope) for scope in scopes)])
+    answer = _sent(person, "GET", f"/token?{query}", None, basic)
+    assert answer.status == 200, answer.body
+    return str(answer.json()["token"])
+
+
+def request(
+    person: Person, method: str, path: str, *scopes: str, body: bytes | None = None, bearer: str = "", **headers: str
+) -> Answer:
+    """One request with a token for these scopes, or with the one that is given."""
+    sent = {"authorization": f"Bearer {bearer or token(person, *scopes)}", "accept": ACCEPT}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return _sent(person, method, path, body, sent)
+
+
+def _sent(person: Person, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+    pool = urllib3.PoolManager(ca_certs=str(person.hub.ca), retries=False, timeout=30)
     try:
-        token = pool.request("GET", f"{person.hub.url}/token?{query}", headers=basic)
-        assert token.status == 200, token.data
-        sent = {"authorization": f"Bearer {token.json()['token']}", "accept": ACCEPT}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = pool.request(method, f"{person.hub.url}{path}", headers=sent, body=body)
+        answer = pool.request(method, f"{person.hub.url}{path}", headers=headers, body=body)
         return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.data)
     finally:
         pool.clear()

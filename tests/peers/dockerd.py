@@ -34,6 +34,7 @@ class DockerCLI:
     home: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     program: str = "docker"
+    prefix: Sequence[str] = ()
 
     def environment(self, **settings: str) -> dict[str, str]:
         """What the client sees: nothing of the caller's environment but PATH."""
@@ -56,7 +57,7 @@ class DockerCLI:
     ) -> subprocess.CompletedProcess[str]:
         """Run `docker ARGUMENTS`; with `check` a failure shows what the client said."""
         done = subprocess.run(
-            [find(self.program), *map(str, arguments)],
+            [*self.prefix, find(self.program), *map(str, arguments)],
             input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True, text=True, timeout=timeout, env=self.environment(**settings),
         )  # fmt: skip
@@ -66,18 +67,19 @@ class DockerCLI:
 
 
 class Dockerd:
-    """One running engine. `url` is for DOCKER_HOST and SDKs alike; `client` is the docker that belongs to it."""
+    """One running engine. `url` is for DOCKER_HOST and SDKs alike; `client` is the docker that belongs to it,
+    `prefix` the machine that both are on."""
 
     def __init__(
         self, folder: Path, arguments: Sequence[str] = (), *,
-        program: str = "dockerd", storage: str = "vfs", client: str = "docker",
+        program: str = "dockerd", storage: str = "vfs", client: str = "docker", prefix: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self.folder, self.client = folder, client
+        self.folder, self.client, self.prefix = folder, client, prefix
         self.url = f"unix://{folder / 'docker.sock'}"
         self.log = folder / "dockerd.log"
         command = [
-            find(program), "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver", storage,
-            "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
+            *prefix, find(program), "--iptables=false", "--ip6tables=false", "--bridge=none",
+            "--storage-driver", storage, "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
             "--pidfile", str(folder / "dockerd.pid"), "-H", self.url, *arguments,
         ]  # fmt: skip
         if setpriv := shutil.which("setpriv"):
@@ -100,7 +102,7 @@ class Dockerd:
 
     def cli(self, home: Path, **settings: str) -> DockerCLI:
         """The docker client for the person who lives in `home`."""
-        return DockerCLI(self.url, home, settings, self.client)
+        return DockerCLI(self.url, home, settings, self.client, self.prefix)
 
     def stop(self) -> None:
         """SIGTERM, and after a while SIGKILL; then unmount what it left under its folder."""
