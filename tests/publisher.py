@@ -1,6 +1,6 @@
 """A publisher in the test's own process: pushes and signs through the wire in tenths of a second, without docker."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,6 +47,7 @@ class Publisher:
     name: str = "acme"
     user: str = "alice"
     login: Credentials | None = field(default=None)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def join(self) -> None:
         """The user, the publisher, and a token of the user's for the wire: secrets of tokens are not hashed slowly."""
@@ -132,4 +133,4 @@ class Publisher:
         return Gun.parse(f"{self.hub.host}/{self.repository(name)}")
 
     def trust(self, transport: Transport) -> TrustPublisher:
-        return TrustPublisher(transport, self.directory, lambda: datetime.now(UTC))
+        return TrustPublisher(transport, self.directory, self.clock)
