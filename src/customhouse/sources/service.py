@@ -140,7 +140,7 @@ class SourcesService:
             raise SourceFailed(f"{row['host']} does not let the hub read this: {error.message}", hint=hint) from error
         except (Unreachable, RemoteFailed) as error:
             prove = "could not prove" in error.message
-            hint = f"An administrator gives its authority: {again} --ca-file FILE" if prove else "Try again later."
+            hint = f"An administrator gives its authority: {again} --authority FILE" if prove else "Try again later."
             raise SourceFailed(error.message, hint=hint) from error
         finally:
             transport.close()

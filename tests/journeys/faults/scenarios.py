@@ -97,6 +97,32 @@ class ManyPlatforms(Release):
         assert len(self.site.submissions(self.name)) == 1
 
 
+class Remote(Release):
+    """An image that is signed at another server: registered, submitted, fetched, published; then forgotten there."""
+
+    def prepare(self) -> None:
+        self.vendor = self.site.vendor()
+        self.built = image(self.name)
+        self.source = f"{self.vendor.hub.host}/{self.vendor.release(self.name, '1', self.built)}"
+
+    def act(self) -> None:
+        login = self.vendor.login
+        assert login is not None
+        server = {"publisher": "acme", "url": self.vendor.hub.url, "ca": self.vendor.hub.ca.read_text()}
+        self.hub.api("POST", "/api/v1/sources", server | {"username": login.username, "secret": login.secret})
+        asked = {"source": self.source, "repository": f"acme/{self.name}"}
+        self.hub.api("POST", "/api/v1/submissions", asked, user="alice")
+        self.wait("1", *RESTS)
+        self.hub.api("DELETE", f"/api/v1/sources/acme/{self.vendor.hub.host}")
+
+    def check(self) -> None:
+        super().check()
+        assert self.hub.api("GET", "/api/v1/sources")["sources"] == []
+        reference = f"{self.hub.host}/staging/acme/{self.name}:1"
+        assert len(self.site.audit("submission.receive", reference)) == 1
+        assert len(self.site.audit("submission.verify", reference)) == 1
+
+
 class Approval(Scenario):
     """A person lets an image pass."""
 
@@ -451,5 +477,5 @@ def _gone(delete: Callable[[], None]) -> None:
 
 ALL: tuple[type[Scenario], ...] = (
     Release, Update, ManyPlatforms, Approval, Rejection, Retry, Enrolment, Withdrawal, Mount, Deletion, Advisories,
-    Sweep, Renewal, Rotation, FirstStart,
+    Sweep, Renewal, Rotation, FirstStart, Remote,
 )

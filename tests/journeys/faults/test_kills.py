@@ -18,7 +18,7 @@ HUBS = 3
 POINTS = points()
 # What differs by database: transactions of several rooms, and what the workflows' engine keeps.
 ON_BOTH = (
-    "intake.submission", "trust.publish.commit", "approve.commit", "enrol.commit", "publish.signed",
+    "intake.submission", "intake.remote", "trust.publish.commit", "approve.commit", "enrol.commit", "publish.signed",
     "publish.commit.state", "publish.commit.trust", "publish.commit.end", "withdraw.commit.state",
     "withdraw.commit.end", "verify.commit", "judge.commit", "workflow.started", "workflow.step.done",
     "workflow.step.recorded", "db.commit", "db.committed", "registry.manifest.commit", "migrations.commit",
