@@ -42,12 +42,14 @@ def docker_registry(folder: Path, extra: str = "") -> Peer:
     return Peer(["docker-registry", "serve", str(configuration)], port, folder / "registry.log")
 
 
-def notary_server(folder: Path, tls: LoopbackCertificate, *, prefix: str = "", database: str = "") -> Peer:
+def notary_server(
+    folder: Path, tls: LoopbackCertificate, *, prefix: str = "", database: str = "", port: int = 0
+) -> Peer:
     """TLS, no authentication, keys in memory; metadata in memory, or in a PostgreSQL database (its URL).
 
     With a prefix only repositories below `localhost:PORT/PREFIX` are served.
     """
-    port = free_port()
+    port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     storage = {"backend": "memory"}
     if database:

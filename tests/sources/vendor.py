@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,10 @@ class Vendor:
         self.registry = docker_registry(self.folder, tls + extra)
         self.notary = notary_server(self.folder, self.tls)
         self.keys = KeyDirectory(self.folder / "trust", lambda role, key, new: PASSPHRASE.encode())
+
+    def restart_notary(self) -> None:
+        self.notary.stop()
+        self.notary = notary_server(self.folder, self.tls, port=self.notary.port)
 
     def close(self) -> None:
         self.registry.stop()
@@ -82,10 +87,10 @@ class Vendor:
     def unsign(self, name: str, tag: str) -> None:
         self.publisher(lambda at: at.remove_tag(self.gun(name), tag))
 
-    def publisher(self, act: "object") -> None:
+    def publisher(self, act: Callable[[TrustPublisher], object]) -> None:
         transport = self.transport(self.trust_server)
         try:
-            act(TrustPublisher(transport, self.keys, lambda: datetime.now(UTC)))  # type: ignore[operator]
+            act(TrustPublisher(transport, self.keys, lambda: datetime.now(UTC)))
         finally:
             transport.close()
 

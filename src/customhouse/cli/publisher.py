@@ -91,12 +91,12 @@ def unenrol(out: Output, connections: Connections, name: str, key: str) -> None:
 
 
 @publisher.command()
-@click.argument("repository", metavar="staging/PUBLISHER/NAME")
+@click.argument("repository", metavar="staging/PUBLISHER/NAME|PUBLISHER@REGISTRY/NAME")
 @click.option("--reason", required=True, help="Why; it stands in the audit log.")
 @reporting
 @connected
 def reset(out: Output, connections: Connections, repository: str, reason: str) -> None:
-    """Let a staging repository begin anew after its keys were lost: what was seen of it is forgotten."""
+    """Let a repository begin anew after its keys were lost: what was seen of it, here or elsewhere, is forgotten."""
     connections.hub().post("/trust/reset", {"repository": repository, "reason": reason})
     said = f"{repository} may begin anew: its next signed push makes new trust data"
     out.result({"repository": repository, "reset": True}, said)

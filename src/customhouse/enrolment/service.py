@@ -281,25 +281,29 @@ class EnrolmentService:
             raise NotFound(f"there is no publisher {publisher}", hint=f"`customhouse publisher add {publisher}`")
 
     def reset(self, principal: Principal, repository: str, reason: str) -> None:
-        """Let a staging repository begin anew: its trust data, and what was seen of it, are forgotten.
+        """Let a repository begin anew: what was seen of it is forgotten, and in staging its trust data. Another
+        server's is named PUBLISHER@REGISTRY/NAME.
 
         For a publisher who lost a root key. The one way round invariant T4, so it needs a person and a reason.
         """
         _may_enrol(principal)
         repository = repository.removeprefix(f"{self._host}/")
-        if kind_of(repository) is not Kind.STAGING:
-            raise Invalid(f"{repository} is not a staging repository", hint="Name staging/PUBLISHER/NAME.")
+        remote = "@" in repository
+        if not remote and kind_of(repository) is not Kind.STAGING:
+            hint = "Name staging/PUBLISHER/NAME, or PUBLISHER@REGISTRY/NAME for a repository elsewhere."
+            raise Invalid(f"{repository} is not a staging repository", hint=hint)
         if not reason.strip():
             raise Invalid("a reset needs a reason", hint="It stands in the audit log for ever.")
-        gun, now = Gun.parse(f"{self._host}/{repository}"), self._clock()
+        name, now = repository if remote else Gun.parse(f"{self._host}/{repository}"), self._clock()
         with self._store.write() as tx:
-            forgotten = self._store.forget(tx, gun)
+            gone = self._store.forget(tx, name)
             faults.point("reset.forgotten")
-            if not (self._trust.delete_within(tx, gun, principal.owner) or forgotten):
+            if isinstance(name, Gun):
+                gone = self._trust.delete_within(tx, name, principal.owner) or gone
+            if not gone:
                 raise NotFound(f"there is no trust data of {repository}", hint="It can begin as it is.")
-            self._audit.append(
-                tx, actor=principal.owner, action="trust.reset", subject=gun, detail={"reason": reason[:1000]}, now=now
-            )
+            detail = {"reason": reason[:1000]}
+            self._audit.append(tx, actor=principal.owner, action="trust.reset", subject=name, detail=detail, now=now)
             faults.point("reset.commit")
 
     def _enrolled(self, tx: "Connection", publisher: str) -> frozenset[str]:

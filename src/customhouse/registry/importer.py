@@ -48,10 +48,12 @@ class Fetched:
 
 
 class Importer:
-    """Brings images into one registry, each of at most `most` bytes."""
+    """Brings images into one registry, each of at most `most` bytes; `slowest` is in bytes a second."""
 
-    def __init__(self, registry: RegistryService, most: int) -> None:
-        self._registry, self._most = registry, most
+    def __init__(
+        self, registry: RegistryService, most: int, *, seconds: float = PATIENCE_SECONDS, slowest: float = SLOWEST
+    ) -> None:
+        self._registry, self._most, self._seconds, self._slowest = registry, most, seconds, slowest
 
     def bring(self, client: RegistryClient, source: str, target: str, digest: Digest, length: int) -> Fetched:
         """Make the repository `target` hold the image that `source` has there. Raises ContentMismatch, TooMuch,
@@ -66,7 +68,7 @@ class Importer:
         total = sum(sizes.values()) + sum(each.size for each in (top, *members))
         if total > self._most:
             raise TooMuch(f"{source}@{digest}", total, self._most)
-        client.transport.deadline = time.monotonic() + PATIENCE_SECONDS + total / SLOWEST
+        client.transport.deadline = time.monotonic() + self._seconds + total / self._slowest
         done = Fetched()
         for blob, size in sizes.items():
             done += self._blob(client, source, target, blob, size)

@@ -65,10 +65,11 @@ class SourcesService:
 
     def __init__(
         self, store: SourcesStore, vault: Vault, audit: Audit, clock: Callable[[], datetime], *,
-        publisher_exists: Callable[[str], bool], host: str,
+        publisher_exists: Callable[[str], bool], host: str, seconds: float = SECONDS,
     ) -> None:
+        """`seconds` are what one reading may take, before whoever reads moves the end."""
         self._store, self._vault, self._audit, self._clock = store, vault, audit, clock
-        self._publisher_exists, self._host = publisher_exists, host
+        self._publisher_exists, self._host, self._seconds = publisher_exists, host, seconds
 
     def add(
         self, principal: Principal, publisher: str, url: str, *, ca: str = "", username: str = "", secret: str = ""
@@ -125,7 +126,7 @@ class SourcesService:
             raise SourceUnknown(where, publisher)
         transport = Transport(
             row["url"], credentials=self._login(row), tls=Tls(ca_pem=row["ca"]), patience=PATIENCE,
-            onward=[each["url"] for each in rows], deadline=time.monotonic() + SECONDS,
+            onward=[each["url"] for each in rows], deadline=time.monotonic() + self._seconds,
         )
         again = f"customhouse source add {row['url']} --publisher {publisher}"
         try:
