@@ -110,6 +110,7 @@ ROUTES = {
     "GET /api/v1/doctor": ("every broken invariant; `rehash=true` reads every byte again", JUDGES),
     "GET /healthz": ("the process is alive", "anybody"),
     "GET /readyz": ("the database answers too", "anybody"),
+    "GET /metrics": ("numbers in Prometheus' text form: answers, clients, submissions, the first expiry", "anybody"),
 }
 
 API_HEAD = """\

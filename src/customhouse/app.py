@@ -1,7 +1,7 @@
 """The ASGI application of one origin, and the process that serves it.
 
-1. `/v2/` is the registry, except what the trust server knows (`…/_trust/…`); `/token`, `/api/v1/`, `/healthz` and
-   `/readyz` are the rest. Each door answers errors in its own dialect.
+1. `/v2/` is the registry, except what the trust server knows (`…/_trust/…`); `/token`, `/api/v1/`, `/healthz`,
+   `/readyz` and `/metrics` are the rest. Each door answers errors in its own dialect.
 2. Paths that carry blobs go through no middleware.
 3. SIGTERM or SIGINT: no new connections, requests in progress get 5 seconds, steps 3; then the process ends. What
    was cut is resumed at the next start.
@@ -13,7 +13,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +25,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from customhouse import doctor
 from customhouse.accounts import http as accounts_http
@@ -31,8 +33,9 @@ from customhouse.accounts.caller import signed_in
 from customhouse.advisories import http as advisories_http
 from customhouse.certification.submission import Submission
 from customhouse.enrolment import http as enrolment_http
-from customhouse.errors import Denied, Invalid
+from customhouse.errors import CustomhouseError, Denied, Invalid
 from customhouse.hub import Hub
+from customhouse.metrics import CONTENT_TYPE, Numbers, render
 from customhouse.problem import Page, handlers, reply, routes_of_api
 from customhouse.publication import http as publication_http
 from customhouse.registry import http as registry_http
@@ -44,14 +47,16 @@ from customhouse.trust import http as trust_http
 from customhouse.trust.bundle import Bundle
 
 REQUEST_SECONDS, STEP_SECONDS = 5, 3
+METRICS_SECONDS = 5
 
 
 def application(hub: Hub) -> ASGIApp:
     """Everything behind one origin."""
     trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host, begin=hub.signers.begin)
-    registry_door = registry_http.Door(hub.registry, hub.authorizer)
+    registry_door = registry_http.Door(hub.registry, hub.authorizer, hub.clients)
+    answers = {"registry": registry_door.answered, "trust": trust_door.answered, "token": Counter(), "api": Counter()}
     # No path and no such method are told in the API's dialect too, wherever there is no door to tell it.
-    others = ExceptionMiddleware(Router(routes=api_routes(hub), redirect_slashes=False), handlers=handlers())
+    others = ExceptionMiddleware(Router(routes=api_routes(hub, answers), redirect_slashes=False), handlers=handlers())
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = app
@@ -64,20 +69,29 @@ def application(hub: Hub) -> ASGIApp:
         elif path == "/v2" or path.startswith("/v2/"):
             await registry_door(scope, receive, send)
         else:
-            await others(scope, receive, send)
+            await others(scope, receive, _counting(send, answers["token" if path == "/token" else "api"]))
 
     return app
 
 
-def api_routes(hub: Hub) -> list[Route]:
-    """Every route but those of /v2/; docs/reference/api.md lists them."""
+def _counting(send: Send, answered: "Counter[int]") -> Send:
+    async def counting(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answered[message["status"]] += 1
+        await send(message)
+
+    return counting
+
+
+def api_routes(hub: Hub, answers: Mapping[str, Mapping[int, int]] | None = None) -> list[Route]:
+    """Every route but those of /v2/; docs/reference/api.md lists them. `answers` are those of each door, by status."""
     principal_of = hub.accounts.principal_of
 
     def submission_json(row: Submission) -> dict[str, Any]:
         return review_http.as_json(row, hub.settings.host, hub.review.approvals(row))
 
     return [
-        *accounts_http.routes(hub.accounts, hub.settings.host),
+        *accounts_http.routes(hub.accounts, hub.settings.host, hub.clients),
         *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
         *enrolment_http.routes(hub.enrolment, hub.signers, principal_of),
         *sources_http.routes(hub.sources, principal_of),
@@ -86,7 +100,13 @@ def api_routes(hub: Hub) -> list[Route]:
             hub.publication, principal_of, submission_json, lambda: bundle(hub), hub.accounts.allowed
         ),
         *_administration(hub),
-        *routes_of_api([Route("/healthz", _healthy), Route("/readyz", _ready(hub))]),
+        *routes_of_api(
+            [
+                Route("/healthz", _healthy),
+                Route("/readyz", _ready(hub)),
+                Route("/metrics", _metrics(hub, answers or {})),
+            ]
+        ),
     ]
 
 
@@ -104,6 +124,31 @@ def _ready(hub: Hub) -> Callable[[Request], Awaitable[Response]]:
         return PlainTextResponse("ready\n")
 
     return ready
+
+
+def _metrics(hub: Hub, answers: Mapping[str, Mapping[int, int]]) -> Callable[[Request], Awaitable[Response]]:
+    """What Prometheus scrapes; the same text for five seconds, so that asking often costs nothing."""
+    known, until, asking = b"", 0.0, threading.Lock()
+
+    def look() -> Numbers:
+        try:
+            with hub.certification.view() as tx:
+                submissions, ends = hub.certification.numbers(tx), hub.trust.first_timestamp_ends(tx)
+            return Numbers(answers, hub.clients.pulls, True, submissions, ends)
+        except CustomhouseError:
+            return Numbers(answers, hub.clients.pulls, False, {}, None)
+
+    def text() -> bytes:
+        nonlocal known, until
+        with asking:
+            if time.monotonic() >= until:
+                known, until = render(look()), time.monotonic() + METRICS_SECONDS
+            return known
+
+    async def metrics(_request: Request) -> Response:
+        return Response(await run_in_threadpool(text), headers={"cache-control": "no-store"}, media_type=CONTENT_TYPE)
+
+    return metrics
 
 
 def bundle(hub: Hub) -> Bundle:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 
 from customhouse import faults, migrations, pipeline, tls
 from customhouse.accounts.authorizer import Authorizer
+from customhouse.accounts.clients import ClientWatch
 from customhouse.accounts.passwords import Passwords
 from customhouse.accounts.people import HUB
 from customhouse.accounts.service import AccountsService
@@ -93,6 +94,7 @@ class Hub:
             AccountsStore(self.database), self.audit, signer, Passwords(), clock, settings.anonymous_pull
         )
         self.authorizer = Authorizer(signer, f"{settings.url}/token", host, clock)
+        self.clients = ClientWatch(host, settings.unverifying_clients)
         self.blobs = FileBlobs(settings.data / "blobs")
         self.registry = RegistryService(RegistryStore(self.database), self.blobs, self.audit, clock)
         self.trust = TrustService(TrustStore(self.database), self.vault, self.audit, clock, listeners=(self,))

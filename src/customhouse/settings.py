@@ -49,6 +49,10 @@ class Settings:
     )
     source_gigabytes: int = field(default=20, metadata={"help": "size of the largest image fetched from a source"})
     anonymous_pull: bool = field(default=True, metadata={"help": "official repositories can be read without login"})
+    unverifying_clients: str = field(
+        default="warn",
+        metadata={"help": "official tags for docker 29 and later, which ignore content trust: warn, or refuse"},
+    )
     hub_name: str = field(default="customhouse", metadata={"help": "the signer that clients see on official tags"})
     tls_certificate: Path | None = field(default=None, metadata={"help": "PEM chain; without one, a local CA is made"})
     tls_key: Path | None = field(default=None, metadata={"help": "PEM key of tls_certificate"})
@@ -160,6 +164,8 @@ def _checked(settings: Settings) -> Settings:
         raise Invalid(f"--listen {settings.listen!r} is not HOST:PORT")
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         raise Invalid("tls_certificate and tls_key belong together: only one of them is set")
+    if settings.unverifying_clients not in ("warn", "refuse"):
+        raise Invalid(f"unverifying_clients is {settings.unverifying_clients!r}; it must be warn or refuse")
     if not 1 <= settings.workers <= 64:
         raise Invalid(f"workers is {settings.workers}; it must be from 1 to 64")
     if not 1 <= settings.quarantine_days <= 3650:

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from customhouse.accounts import http
 from customhouse.accounts.authorizer import Authorizer, TokenRequired
+from customhouse.accounts.clients import ClientWatch
 from customhouse.accounts.service import AccountsService
 from customhouse.problem import handlers
 from tests.accounts.conftest import HOST, PASSWORD, URL
@@ -22,7 +23,7 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 @pytest.fixture
 def client(people: AccountsService) -> Iterator[TestClient]:
-    app = Starlette(routes=http.routes(people, HOST), exception_handlers=handlers(http.STATUSES))
+    app = Starlette(routes=http.routes(people, HOST, ClientWatch(HOST)), exception_handlers=handlers(http.STATUSES))
     with TestClient(app, base_url=URL, raise_server_exceptions=False) as client:
         yield client
 

@@ -19,10 +19,10 @@ __all__ = ["dockerd"]
 
 
 @contextmanager
-def opened(engine: Dockerd, sandbox: str, *arguments: str) -> Iterator[Town]:
+def opened(engine: Dockerd, sandbox: str, *arguments: str, **settings: str) -> Iterator[Town]:
     """A hub, its administrator signed in; when everybody has gone, every invariant must still hold."""
     folder = Path(tempfile.mkdtemp(prefix="ch-journeys-"))
-    hub = HubProcess(folder / "hub" / "data", settings={"engine": sandbox}, arguments=arguments)
+    hub = HubProcess(folder / "hub" / "data", settings={"engine": sandbox, **settings}, arguments=arguments)
     try:
         yield Town(hub.start(), engine, folder / "homes").opened()
         assert hub.doctor() == []

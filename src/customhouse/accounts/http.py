@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from customhouse.accounts.authentication import NotSignedIn, credentials
+from customhouse.accounts.clients import ClientWatch
 from customhouse.accounts.people import AccessToken, Principal, Publisher, User
 from customhouse.accounts.service import AccountsService
 from customhouse.accounts.throttle import Throttled
@@ -96,9 +97,9 @@ class TokenNamed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     publisher: str | None = None
 
 
-def routes(service: AccountsService, host: str) -> list[Route]:
+def routes(service: AccountsService, host: str, clients: ClientWatch) -> list[Route]:
     """All routes of this room; `host` is the hub's public host[:port], as GUNs begin with it."""
-    docker, people = _TokenDoor(service, host), _PeopleDoor(service)
+    docker, people = _TokenDoor(service, host, clients), _PeopleDoor(service)
     api = [
         Route("/api/v1/login", people.login, methods=["POST"]),
         Route("/api/v1/logout", people.logout, methods=["POST"]),
@@ -124,9 +125,10 @@ def routes(service: AccountsService, host: str) -> list[Route]:
 
 
 class _TokenDoor:
-    def __init__(self, service: AccountsService, host: str) -> None:
+    def __init__(self, service: AccountsService, host: str, clients: ClientWatch) -> None:
         self._service = service
         self._host = host
+        self._clients = clients
         self._threads = CapacityLimiter(_LOGINS_AT_ONCE)
 
     async def get(self, request: Request) -> Response:
@@ -143,7 +145,7 @@ class _TokenDoor:
                 refresh = self._service.issue_refresh_token(principal, credentials(authorization or "")[1])
             return _issued(issued, refresh)
 
-        return await to_thread.run_sync(issue, limiter=self._threads)
+        return self._warned(request, await to_thread.run_sync(issue, limiter=self._threads))
 
     async def post(self, request: Request) -> Response:
         address = address_of(request)
@@ -163,7 +165,12 @@ class _TokenDoor:
                 raise Invalid("grant_type must be password or refresh_token")
             return _issued(self._service.issue_registry_token(principal, scopes), refresh)
 
-        return await to_thread.run_sync(issue, limiter=self._threads)
+        return self._warned(request, await to_thread.run_sync(issue, limiter=self._threads))
+
+    def _warned(self, request: Request, response: Response) -> Response:
+        if text := self._clients.warning(request.headers.get("user-agent", "")):
+            response.headers["warning"] = text
+        return response
 
 
 class _PeopleDoor:

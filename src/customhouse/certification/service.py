@@ -231,6 +231,10 @@ class CertificationService:
         """Oldest first."""
         return self._store.in_states(tx, states)
 
+    def numbers(self, tx: "Connection") -> dict[str, int]:
+        """How many submissions are in each state, all states included."""
+        return {state.value: 0 for state in State} | self._store.numbers(tx)
+
     def another_round(self, row: Submission) -> None:
         """The workflow of this round broke: begin another one in the same state."""
         with self._store.write() as tx:

@@ -157,6 +157,11 @@ class CertificationStore(Store):
         query = select(submission_table).where(submission_table.c.state.in_(_values(states)))
         return [_submission(row._mapping) for row in tx.execute(query.order_by(submission_table.c.id))]
 
+    def numbers(self, tx: Connection) -> dict[str, int]:
+        """How many submissions are in each state; states without any are not among them."""
+        state = submission_table.c.state
+        return {name: number for name, number in tx.execute(select(state, func.count()).group_by(state))}
+
     def page(
         self,
         tx: Connection,

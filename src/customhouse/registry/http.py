@@ -9,6 +9,7 @@
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -18,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from customhouse import errors as e
+from customhouse.accounts.clients import ClientWatch
 from customhouse.accounts.tokens import Claims
 from customhouse.oci.digest import Digest, InvalidDigest
 from customhouse.oci.manifest import LARGEST_MANIFEST, OCI_INDEX
@@ -97,7 +99,11 @@ Handler = Callable[[Call, Claims], Awaitable[Answer | None]]
 class Door:
     """The ASGI endpoint of one registry."""
 
-    def __init__(self, service: RegistryService, authorizer: Authorizer, threads: int = 48) -> None:
+    def __init__(
+        self, service: RegistryService, authorizer: Authorizer, clients: ClientWatch | None = None, threads: int = 48
+    ) -> None:
+        self.answered: Counter[int] = Counter()
+        self._clients = clients or ClientWatch("")
         self._service = service
         self._authorizer = authorizer
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="registry")
@@ -139,6 +145,7 @@ class Door:
             if answer.status == 500:
                 _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
         if answer is not None:
+            self.answered[answer.status] += 1
             await respond(send, answer, head=scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | None:
@@ -166,13 +173,19 @@ class Door:
     # Pull
 
     async def _base(self, call: Call, claims: Claims) -> Answer:
-        return Answer(200, {"content-type": "application/json"}, b"{}")
+        return Answer(200, {"content-type": "application/json", **self._warning(call)}, b"{}")
+
+    def _warning(self, call: Call) -> dict[str, str]:
+        text = self._clients.warning(call.header("user-agent"))
+        return {"warning": text} if text else {}
 
     async def _manifest(self, call: Call, claims: Claims) -> Answer:
         found = await self._look(self._service.resolve, call.repository, call.reference)
+        self._clients.tag_asked(call.header("user-agent"), call.repository, call.reference)
         if not wire.accepts(call.header("accept"), found.media_type):
             raise NotAcceptable(call.repository, call.reference, found.media_type)
         headers = {"docker-content-digest": str(found.digest), "etag": f'"{found.digest}"', "vary": "Accept"}
+        headers |= self._warning(call)
         if wire.tag_matches(call.header("if-none-match"), headers["etag"]):
             return Answer(304, headers)
         return Answer(200, {**headers, "content-type": found.media_type}, found.raw)

@@ -12,6 +12,7 @@ Notary v1 wire: HTTP API, errors, changefeed.
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -143,6 +144,7 @@ class TrustDoor:
         self._authorizer = authorizer
         self._host = host
         self._begin = begin
+        self.answered: Counter[int] = Counter()
         self._ready = ReadyAnswers(service.moment)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,6 +152,7 @@ class TrustDoor:
             if scope["method"] == "GET":
                 ready = self._ready.get(scope, lambda: self._at_once(scope))
                 if ready is not None:
+                    self.answered[200] += 1
                     await ready.send(send)
                     return
             response = await self._answer(Request(scope, receive))
@@ -161,8 +164,10 @@ class TrustDoor:
             log.exception("a trust request failed")
             response = _refusal(CustomhouseError("the trust server failed"))
         if isinstance(response, Ready):
+            self.answered[200] += 1
             await response.send(send)
         else:
+            self.answered[response.status_code] += 1
             await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Answer:

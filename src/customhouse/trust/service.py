@@ -239,6 +239,10 @@ class TrustService:
         with self._store.read() as tx:
             return [Gun(gun) for gun in self._store.due(tx, role, before)]
 
+    def first_timestamp_ends(self, tx: Connection) -> datetime | None:
+        """When the first timestamp ends if nobody renews it; None without any."""
+        return self._store.first_end(tx, TIMESTAMP)
+
     def _renewed(self, gun: Gun, now: datetime) -> bool:
         try:
             return self.resign(gun, now)

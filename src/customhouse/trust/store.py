@@ -216,6 +216,16 @@ class TrustStore(Store):
         )
         return list(rows.scalars())
 
+    def first_end(self, tx: Connection, role: str) -> datetime | None:
+        """When the first of all current files of this role expires; None where there is none."""
+        found = tx.execute(
+            select(trust_file.c.expires)
+            .where(trust_file.c.role == role, trust_file.c.current == true())
+            .order_by(trust_file.c.expires)
+            .limit(1)
+        )
+        return found.scalar_one_or_none()
+
     def guns(self, tx: Connection) -> list[str]:
         """Every GUN with trust data, in order."""
         rows = tx.execute(
