@@ -177,6 +177,7 @@ def test_a_refusal_reaches_the_user_as_a_sentence(alice: Client) -> None:
     assert "run the same command again" in alice.notary("init", "-p", alice.gun, fails=True)
 
 
+@pytest.mark.checklist("9.race")
 @pytest.mark.needs("notary")
 def test_of_two_racing_publishers_one_is_told_to_run_again_and_then_succeeds(
     alice: Client, consumer: Client

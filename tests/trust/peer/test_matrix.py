@@ -20,6 +20,7 @@ def among(tmp_path_factory: pytest.TempPathFactory, postgres: PostgreSQL) -> Ite
         yield found
 
 
+@pytest.mark.checklist("5.publish")
 @pytest.mark.needs("notary-server", "postgresql")
 @pytest.mark.parametrize("name", CASES)
 def test_a_case_is_answered_alike_or_differs_as_it_is_meant_to(among: Sides, name: str) -> None:
