@@ -72,7 +72,9 @@ def canonical(value: JSON) -> bytes:
 
 def published(payload: bytes, signatures: Sequence[Signature]) -> bytes:
     """The file: canonical `signed` bytes and their signatures, as a Go component would write it again."""
-    signed = payload.decode("utf-8").translate(_ESCAPE_TABLE)
+    signed = payload.decode("utf-8")
+    if any(letter in signed for letter in _ESCAPED):
+        signed = signed.translate(_ESCAPE_TABLE)
     listed = ",".join(
         f'{{"keyid":"{each.key_id}","method":"{each.method}","sig":"{base64.b64encode(each.value).decode()}"}}'
         for each in signatures

@@ -5,32 +5,35 @@
 2. Every key stands under its own id, every id that a role names is there, every base64 and every expiry is in the one
    form that is written again as it was.
 3. Bytes in equal bytes out: a file that a Go component would write differently is refused (see canonical.py, 3).
+   Large files of targets are read in a quicker way, which takes no file that this one would refuse (plain.py).
 4. `null` is read as empty where Go leaves it after removals: delegation roles, their keys, a role's key ids.
 Notary v1 wire: TUF JSON.
 """
 
-import base64
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from hashlib import sha256, sha512
+from hashlib import sha256
 from typing import Generic, TypeVar
 
 from customhouse.keys import InvalidKey, PublicKey, Signature
+from customhouse.trust import plain
 from customhouse.trust.canonical import JSON, NotCanonical, canonical, parse, published
-from customhouse.trust.fields import Fields
+from customhouse.trust.fields import Fields, InvalidMetadata
+from customhouse.trust.filemeta import HASHES, Listed
+from customhouse.trust.filemeta import FileMeta as FileMeta
 from customhouse.trust.names import SNAPSHOT, TOP_ROLES, InvalidRole, RoleName
 
 MAXIMUM_SIGNATURES = 64
 MAXIMUM_KEYS = 512
 MAXIMUM_TARGETS = 100_000
+MAXIMUM_PLAIN = 32 * 1024 * 1024  # 100,000 tags of 128 letters, the longest there are, with both digests
 MAXIMUM_NAME = 1024
 
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
 _METHOD = re.compile(r"[a-z0-9][-a-z0-9# ]{0,39}")
-_HASHES = {"sha256": sha256, "sha512": sha512}
 
 
 @dataclass(frozen=True)
@@ -43,35 +46,6 @@ class RoleKeys:
     def document(self) -> dict[str, JSON]:
         """The JSON object."""
         return {"keyids": list(self.key_ids), "threshold": self.threshold}
-
-
-@dataclass(frozen=True)
-class FileMeta:
-    """What a file or a manifest must be: its length in bytes, and raw digests by algorithm."""
-
-    length: int
-    hashes: Mapping[str, bytes]
-    custom: JSON = None
-
-    @classmethod
-    def of(cls, raw: bytes) -> "FileMeta":
-        """The entry for these bytes."""
-        return cls(len(raw), {"sha256": sha256(raw).digest(), "sha512": sha512(raw).digest()})
-
-    def fits(self, raw: bytes) -> bool:
-        """Are these bytes meant? All hashes are compared; at least one is always there."""
-        return all(_HASHES[name](raw).digest() == value for name, value in self.hashes.items())
-
-    @property
-    def sha256(self) -> str:
-        """Hexadecimal; empty when only sha512 is given."""
-        return self.hashes.get("sha256", b"").hex()
-
-    def document(self) -> dict[str, JSON]:
-        """The JSON object."""
-        hashes: dict[str, JSON] = {name: base64.b64encode(value).decode() for name, value in self.hashes.items()}
-        found: dict[str, JSON] = {"hashes": hashes, "length": self.length}
-        return found if self.custom is None else {"custom": self.custom, **found}
 
 
 @dataclass(frozen=True)
@@ -179,24 +153,26 @@ def parse_root(raw: bytes) -> Signed[Root]:
 
 def parse_targets(raw: bytes, role: RoleName) -> Signed[Targets]:
     """Of targets or a delegation. Raises InvalidMetadata."""
+    known = _RECENT.get(role, raw)
+    if known is not None:
+        return replace(known, payload=plain.payload(raw))
     read = _Reader(role)
-    signed, payload, signatures = read.envelope(raw, "Targets", {"delegations", "targets"})
+    quick = read.plain(raw)
+    if quick:
+        signed, listed, payload, signatures = quick
+    else:
+        signed, payload, signatures = read.envelope(raw, "Targets", {"delegations", "targets"})
     declared = read.object(signed["delegations"], "delegations", ({"keys", "roles"}, set()))
     keys = read.keys({} if declared["keys"] is None else declared["keys"], "delegations.keys")
     delegations = tuple(read.delegation(entry, keys) for entry in read.list(declared["roles"], "delegations.roles"))
     if len({entry.name for entry in delegations}) != len(delegations):
         raise read.wrong("a delegation is listed twice")
-    listed = read.mapping(signed["targets"], "targets")
-    if len(listed) > MAXIMUM_TARGETS:
-        raise read.wrong(f"it lists more than {MAXIMUM_TARGETS} targets")
-    targets = {name: read.file(entry, name, custom=True) for name, entry in listed.items()}
-    for name, meta in targets.items():
-        if not name or len(name) > MAXIMUM_NAME:
-            raise read.wrong("the name of a target is empty or too long")
-        if not meta.sha256:
-            raise read.wrong(f"the target {name[:60]!r} has no sha256, without which docker cannot pull it")
-    body = Targets(read.version(signed), read.expires(signed), targets, keys, delegations)
-    return Signed(role, body, payload, signatures, raw)
+    targets = read.targets(listed if quick else signed["targets"])
+    found = Signed(role, Targets(read.version(signed), read.expires(signed), targets, keys, delegations), payload,
+                   signatures, raw)  # fmt: skip
+    if quick:
+        _RECENT.put(role, raw, replace(found, payload=b""))
+    return found
 
 
 def parse_snapshot(raw: bytes) -> Signed[Snapshot]:
@@ -245,6 +221,7 @@ def format_expires(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat()}Z"
 
 
+_RECENT: plain.Recent[Signed[Targets]] = plain.Recent()
 _ROLE = ({"keyids", "threshold"}, set[str]())
 _DELEGATION = ({"keyids", "name", "threshold"}, {"paths"})
 
@@ -263,15 +240,34 @@ class _Reader(Fields):
         signed = self.object(document["signed"], "signed", (fields | {"_type", "expires", "version"}, set()))
         if signed["_type"] != kind:
             raise self.wrong(f"its _type should be {kind}")
-        listed = self.list(document["signatures"], "signatures")
-        if len(listed) > MAXIMUM_SIGNATURES:
-            raise self.wrong(f"it has more than {MAXIMUM_SIGNATURES} signatures")
-        signatures = tuple(self.signature(entry) for entry in listed)
+        signatures = self.signatures(document["signatures"])
         if published(payload, signatures) != raw:
             raise self.wrong(
                 "its bytes differ from those docker and notary write (white space, order or escapes); sign it with them"
             )
         return signed, payload, signatures
+
+    def plain(self, raw: bytes) -> tuple[dict[str, JSON], Listed, bytes, tuple[Signature, ...]] | None:
+        """The same for a plain file of targets; None when there is any doubt, for `envelope` to name it."""
+        found = plain.read(raw) if len(raw) <= MAXIMUM_PLAIN else None
+        if found is None:
+            return None
+        payload, rest = plain.payload(raw), (bytes(found.signed.delegations), bytes(found.signed.version))
+        try:
+            delegations, version = map(parse, rest)
+            signatures = self.signatures(parse(bytes(found.signatures)))
+            if (canonical(delegations), canonical(version)) != rest or published(payload, signatures) != raw:
+                return None
+        except (NotCanonical, InvalidMetadata):
+            return None
+        signed: dict[str, JSON] = {"delegations": delegations, "expires": found.signed.expires, "version": version}
+        return signed, Listed(found.signed.targets), payload, signatures
+
+    def signatures(self, value: JSON) -> tuple[Signature, ...]:
+        listed = self.list(value, "signatures")
+        if len(listed) > MAXIMUM_SIGNATURES:
+            raise self.wrong(f"it has more than {MAXIMUM_SIGNATURES} signatures")
+        return tuple(self.signature(entry) for entry in listed)
 
     def signature(self, value: JSON) -> Signature:
         entry = self.object(value, "a signature", ({"keyid", "method", "sig"}, set()))
@@ -321,14 +317,28 @@ class _Reader(Fields):
             raise self.wrong(f"the empty paths of {name} should be left out")
         return Delegation(name, self.role_keys(entry, name, keys), paths)
 
+    def targets(self, value: "JSON | Listed") -> Mapping[str, FileMeta]:
+        listed = value if isinstance(value, Listed) else self.mapping(value, "targets")
+        if len(listed) > MAXIMUM_TARGETS:
+            raise self.wrong(f"it lists more than {MAXIMUM_TARGETS} targets")
+        if not all(listed) or max(map(len, listed), default=0) > MAXIMUM_NAME:
+            raise self.wrong("the name of a target is empty or too long")
+        if isinstance(listed, Listed):
+            return listed
+        found = {name: self.file(entry, name, custom=True) for name, entry in listed.items()}
+        for name, meta in found.items():
+            if not meta.sha256:
+                raise self.wrong(f"the target {name[:60]!r} has no sha256, without which docker cannot pull it")
+        return found
+
     def file(self, value: JSON, where: str, *, custom: bool = False) -> FileMeta:
         entry = self.object(value, where, ({"hashes", "length"}, {"custom"} if custom else set()))
         hashes = {}
         for name, text in self.mapping(entry["hashes"], "hashes").items():
-            if name not in _HASHES:
+            if name not in HASHES:
                 raise self.wrong(f"{where[:60]} has a hash of the unknown kind {name[:20]!r}")
             hashes[name] = self.bytes(text, name)
-            if len(hashes[name]) != _HASHES[name]().digest_size:
+            if len(hashes[name]) != HASHES[name]().digest_size:
                 raise self.wrong(f"{where[:60]} has a {name} of the wrong length")
         if not hashes:
             raise self.wrong(f"{where[:60]} has no hash")

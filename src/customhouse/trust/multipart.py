@@ -11,10 +11,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from customhouse.errors import Invalid, TooLarge
-from customhouse.trust.canonical import MAXIMUM_BYTES
+from customhouse.trust.metadata import MAXIMUM_PLAIN
 from customhouse.trust.names import RoleName
 
-MAXIMUM_BODY = 48 * 1024 * 1024
+MAXIMUM_BODY = 48 * 1024 * 1024  # two roles of 100,000 tags of 20 letters with both digests
 MAXIMUM_PARTS = 256
 
 
@@ -37,7 +37,7 @@ class UploadTooLarge(TooLarge):
     """More bytes or parts than a publish may have."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"the update is too large: {what}", hint="Publish fewer tags at once.")
+        super().__init__(f"the update is too large: {what}", hint="Publish one role at a time, or fewer tags in it.")
 
 
 class UploadParser:
@@ -106,8 +106,8 @@ class UploadParser:
         self._field = self._value = b""
 
     def _on_content(self, data: bytes, start: int, end: int) -> None:
-        if len(self._content) + end - start > MAXIMUM_BYTES:
-            raise UploadTooLarge(f"a file of more than {MAXIMUM_BYTES} bytes")
+        if len(self._content) + end - start > MAXIMUM_PLAIN:
+            raise UploadTooLarge(f"a file of more than {MAXIMUM_PLAIN} bytes")
         self._content += data[start:end]
 
     def _end_part(self) -> None:

@@ -100,7 +100,7 @@ class TrustService:
             admitted = self._admit(tx, gun, stored, files, now)
             if admitted is None:
                 return None
-            update = difference(gun, actor, stored.tags(gun), admitted)
+            update = difference(gun, actor, stored.repository(gun), admitted)
             point("trust.publish.store")
             self._save(tx, gun, admitted, now)
             point("trust.publish.accepted")

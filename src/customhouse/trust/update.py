@@ -23,6 +23,7 @@ from customhouse.keys import Signer
 from customhouse.trust.certificates import CertificateRefused
 from customhouse.trust.documents import SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, new_snapshot, new_timestamp
 from customhouse.trust.fields import InvalidMetadata
+from customhouse.trust.filemeta import differing
 from customhouse.trust.metadata import AnyBody, Root, Signed, Snapshot, Targets, parse_file, parse_root, parse_targets
 from customhouse.trust.names import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.verify import (
@@ -85,15 +86,15 @@ class Stored:
         """Is the stored file of a role past its end?"""
         return role in self.expiries and self.expiries[role] <= now
 
-    def tags(self, gun: Gun) -> dict[str, SignedTag]:
-        """The tags as they were signed, whether or not some file has expired since."""
+    def repository(self, gun: Gun) -> TrustedRepository | None:
+        """As it was signed, whether or not some file has expired since; None when there is none."""
         if TIMESTAMP not in self.files:
-            return {}
+            return None
         moment = min(self.expiries.values()) - timedelta(seconds=1)
         try:
-            return verify_repository(self.files, self.roots, gun=gun, enrolled=None, seen={}, now=moment).tags
+            return verify_repository(self.files, self.roots, gun=gun, enrolled=None, seen={}, now=moment)
         except Invalid:
-            return {}  # a certificate that had already ended then; every tag counts as new
+            return None  # a certificate that had already ended then; every tag counts as new
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ class Admitted:
 
 @dataclass(frozen=True)
 class TrustUpdate:
-    """An accepted publish: versions and tags as they are after it, which tags differ from before, and the delegations
-    whose versions start anew."""
+    """An accepted publish: versions as they are after it, which tags differ from before and what they now are (`tags`
+    holds the changed ones), and the delegations whose versions start anew."""
 
     gun: Gun
     actor: str
@@ -119,16 +120,32 @@ class TrustUpdate:
     dropped: frozenset[RoleName] = frozenset()
 
 
-def difference(gun: Gun, actor: str, before: Mapping[str, SignedTag], admitted: Admitted) -> TrustUpdate:
+def difference(gun: Gun, actor: str, before: TrustedRepository | None, admitted: Admitted) -> TrustUpdate:
     """Name the tags that are new, point elsewhere, or are gone."""
     after = admitted.repository
-    tags = after.tags
-    changed = tuple(
-        name for name, tag in tags.items() if name not in before
-        or (before[name].digest, before[name].length) != (tag.digest, tag.length)
-    )  # fmt: skip
-    removed = tuple(sorted(set(before) - set(tags)))
-    return TrustUpdate(gun, actor, after.versions, tags, changed, removed, admitted.dropped)
+    tags: dict[str, SignedTag] = {}
+    removed: list[str] = []
+    for name in sorted(_touched(before, after)):
+        old, new = before.tag(name) if before else None, after.tag(name)
+        if new is None:
+            removed += [name] if old else []
+        elif old is None or (old.digest, old.length) != (new.digest, new.length):
+            tags[name] = new
+    return TrustUpdate(gun, actor, after.versions, tags, tuple(tags), tuple(removed), admitted.dropped)
+
+
+def _touched(before: TrustedRepository | None, after: TrustedRepository) -> set[str]:
+    """Names that may stand for something else than before: where the roles, their paths and delegations are as they
+    were, only those whose entry is another in some role."""
+    if before is None or _shape(before) != _shape(after):
+        found = [*after.targets.values(), *(before.targets.values() if before else ())]
+        return {name for signed in found for name in signed.body.targets}
+    pairs = ((before.targets[role].body.targets, signed.body.targets) for role, signed in after.targets.items())
+    return {name for old, new in pairs for name in differing(old, new)}
+
+
+def _shape(repository: TrustedRepository) -> list[object]:
+    return [(role, repository.paths[role], signed.body.delegations) for role, signed in repository.targets.items()]
 
 
 def admit(

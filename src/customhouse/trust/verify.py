@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 
 from customhouse.errors import Invalid
@@ -173,11 +174,10 @@ class TrustedRepository:
 
     def find(self, name: str, order: Sequence[RoleName] = LOOKUP_ORDER) -> tuple[RoleName, FileMeta] | None:
         """The first role, in lookup order, that may sign this name and lists it."""
-        for start in order:
-            for role in self._below(start, frozenset(order) - {start}):
-                meta = self.targets[role].body.targets.get(name)
-                if meta is not None and any(name.startswith(path) for path in self.paths[role]):
-                    return role, meta
+        for role in self._looked_up if order is LOOKUP_ORDER else self._in_order(order):
+            meta = self.targets[role].body.targets.get(name)
+            if meta is not None and any(name.startswith(path) for path in self.paths[role]):
+                return role, meta
         return None
 
     def signers(self, tag: str) -> list[str]:
@@ -190,6 +190,13 @@ class TrustedRepository:
             and (meta := signed.body.targets.get(tag)) and meta.sha256 == winner[1].sha256
             and any(tag.startswith(path) for path in self.paths[role])
         ]
+
+    @cached_property
+    def _looked_up(self) -> list[RoleName]:
+        return self._in_order(LOOKUP_ORDER)
+
+    def _in_order(self, order: Sequence[RoleName]) -> list[RoleName]:
+        return [role for start in order for role in self._below(start, frozenset(order) - {start})]
 
     def _below(self, start: RoleName, excluded: AbstractSet[RoleName]) -> Iterator[RoleName]:
         queue = [start]
