@@ -106,8 +106,7 @@ def _newer(sim: TrustSimulator, role: RoleName) -> None:
 
 def _replay(sim: TrustSimulator, role: RoleName) -> None:
     for name, raw in sim.history[-1].items():
-        if name != ROOT:  # which the client knows from elsewhere
-            sim.replace(name, raw)
+        sim.replace(name, raw)
 
 
 def _mixes() -> list[Spoiler]:
@@ -125,7 +124,8 @@ def _mixes() -> list[Spoiler]:
                 lambda sim, role: sim.replace(role, sim.history[-1][role]), hashes,
                 otherwise={("server", SNAPSHOT): unsent}),
         Spoiler("mixed-newer", "a newer file than the files above know", (SNAPSHOT, *WITH_TARGETS), _newer, hashes),
-        Spoiler("replayed", "everything as it was a version ago", (TIMESTAMP,), _replay, lower),
+        Spoiler("replayed", "everything as it was a version ago", (TIMESTAMP,), _replay, lower, lambda role: ROOT,
+                {"server": None}),
     ]  # fmt: skip
 
 
