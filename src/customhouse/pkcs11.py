@@ -2,22 +2,23 @@
 
 1. A key is named as in RFC 7512: `pkcs11:token=T;object=O?module-path=/path/lib.so&pin-source=file:/path`. Exactly one
    private key must fit. `pin-value` is refused: it would stand in histories, process lists and files.
-2. The PIN comes from `pin-source`, else it is asked for. A process logs in once to each token.
+2. The PIN comes from `pin-source`, else it is asked for.
 3. Signatures have the form of metadata: ECDSA over SHA-256 as r and s at fixed width, RSA-PSS with a salt of 32 bytes,
    Ed25519. Each is verified before it leaves: a device that holds another key than the one on record is found out.
 4. Keys made here are sensitive, cannot be extracted, and never take the place of another one.
+5. Devices are spoken to from one thread of their own, one thing at a time: their libraries bring OpenSSL along and
+   leave its errors behind in the thread that called them, where the next TLS connection would take them for its own.
 The library (`python-pkcs11`, extra `hsm`) is loaded when a device is used, not before. OASIS PKCS#11 v3.0.
 """
 
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -28,6 +29,7 @@ from customhouse.keys import PublicKey, Signature
 KINDS = ("ecdsa-p256", "ecdsa-p384", "rsa-3072", "ed25519")
 LONGEST_URI = 2048
 
+T = TypeVar("T")
 Pin = Callable[[str], str]
 """label of the token -> its PIN"""
 
@@ -116,8 +118,7 @@ class DeviceSigner:
 
     def sign(self, payload: bytes) -> Signature:
         """Raises NoSuchKey, WrongPin, DeviceFailed."""
-        with _opened(self.uri, self.pin) as session:
-            made = self._made(_private(session, self.uri), payload)
+        made = _on_token(self.uri, self.pin, lambda session: self._made(_private(session, self.uri), payload))
         if not self.public.verify(payload, made.method, made.value):
             raise NoSuchKey(
                 f"the key at {self.uri.label or self.uri.id.hex()!r} on token {self.uri.token!r} is another one than "
@@ -144,7 +145,7 @@ def find(uri: Uri, pin: Pin) -> DeviceSigner:
     _require_library()
     from pkcs11 import Attribute, ObjectClass
 
-    with _opened(uri, pin) as session:
+    def look(session: Any) -> DeviceSigner:
         private = _private(session, uri)
         template = {Attribute.CLASS: ObjectClass.PUBLIC_KEY}
         template |= {Attribute.ID: private.id} if private.id else {Attribute.LABEL: private.label}
@@ -157,6 +158,8 @@ def find(uri: Uri, pin: Pin) -> DeviceSigner:
         exact = replace(uri, label=private.label or "", id=bytes(private.id or b""))
         return DeviceSigner(exact, _public(publics[0]), pin)
 
+    return _on_token(uri, pin, look)
+
 
 def generate(uri: Uri, kind: str, pin: Pin) -> DeviceSigner:
     """A new key pair under the URI's label. Raises InvalidUri, Invalid for a label that is taken, DeviceFailed."""
@@ -168,7 +171,8 @@ def generate(uri: Uri, kind: str, pin: Pin) -> DeviceSigner:
         raise InvalidUri("it should say object=NAME for the new key")
     key_id = uri.id or os.urandom(8)
     marks: dict[str, Any] = {"label": uri.label, "id": key_id, "store": True}
-    with _opened(uri, pin, write=True) as session:
+
+    def make(session: Any) -> DeviceSigner:
         taken = session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: uri.label})
         if list(taken):
             raise Invalid(f"the token {uri.token!r} has a key {uri.label!r} already", hint="Choose another object=NAME")
@@ -186,41 +190,53 @@ def generate(uri: Uri, kind: str, pin: Pin) -> DeviceSigner:
             raise Invalid(f"{kind!r} is no kind of key", hint=f"Take one of {', '.join(KINDS)}.")
         return DeviceSigner(replace(uri, id=key_id), _public(made), pin)
 
+    return _on_token(uri, pin, make, write=True)
+
 
 # -- tokens ---------------------------------------------------------------------------------------------------------
 
-_lock = threading.Lock()  # a token does one thing at a time
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pkcs11")  # begins with the first device
 
 
-@contextmanager
-def _opened(uri: Uri, pin: Pin, *, write: bool = False) -> Iterator[Any]:
-    """A session, logged in; what the library raises in it is said in our words."""
+def _on_token(uri: Uri, pin: Pin, act: Callable[[Any], T], *, write: bool = False) -> T:
+    """What `act` does in a session that is logged in. The PIN is asked for here, where a person can be."""
     _require_library()
+    if not uri.module:
+        raise InvalidUri("it does not say the device's library as module-path")
+    secret = _pin_from(uri.pin_source) if uri.pin_source else pin(uri.token or uri.serial)
+    if not secret:
+        raise WrongPin(uri.token, "no PIN was given")
+    return _thread.submit(_in_session, uri, secret, act, write).result()
+
+
+def _in_session(uri: Uri, secret: str, act: Callable[[Any], T], write: bool) -> T:
+    """In the devices' thread; what the library raises is said in our words."""
     import pkcs11
     from pkcs11 import exceptions
 
-    if not uri.module:
-        raise InvalidUri("it does not say the device's library as module-path")
-    with _lock:
+    try:
+        token = pkcs11.lib(uri.module).get_token(
+            token_label=uri.token or None, token_serial=uri.serial.encode() or None
+        )
         try:
-            token = pkcs11.lib(uri.module).get_token(
-                token_label=uri.token or None, token_serial=uri.serial.encode() or None
-            )
-            with _session(token, uri, pin, write) as session:
-                yield session
-        except (exceptions.NoSuchToken, exceptions.TokenNotPresent, exceptions.DeviceRemoved):
-            raise NoSuchKey(
-                f"there is no token {uri.token or uri.serial!r}", hint="Plug it in; its name is what token= says."
-            ) from None
-        except exceptions.MultipleTokensReturned:
-            raise InvalidUri("several tokens have this label; say serial= as well") from None
-        except exceptions.PinLocked:
-            raise WrongPin(uri.token, "its PIN is locked") from None
-        except (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange):
-            raise WrongPin(uri.token, "the PIN is not the right one") from None
-        except exceptions.PKCS11Error as error:
-            what = str(error) or type(error).__name__
-            raise DeviceFailed(f"the token {uri.token!r} failed: {what}", hint="Is the library the device's?") from None
+            session = token.open(rw=write, user_pin=secret)
+        except exceptions.UserAlreadyLoggedIn:
+            session = token.open(rw=write)
+        with session:
+            return act(session)
+    except (exceptions.NoSuchToken, exceptions.TokenNotPresent, exceptions.DeviceRemoved):
+        raise NoSuchKey(
+            f"there is no token {uri.token or uri.serial!r}", hint="Plug it in; its name is what token= says."
+        ) from None
+    except exceptions.MultipleTokensReturned:
+        raise InvalidUri("several tokens have this label; say serial= as well") from None
+    except exceptions.PinLocked:
+        raise WrongPin(uri.token, "its PIN is locked") from None
+    except (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange):
+        raise WrongPin(uri.token, "the PIN is not the right one") from None
+    except exceptions.PKCS11Error as error:
+        what = str(error) or type(error).__name__
+        raise DeviceFailed(f"the token {uri.token!r} failed: {what}", hint="Is the library the device's?") from None
 
 
 def _require_library() -> None:
@@ -230,21 +246,6 @@ def _require_library() -> None:
         raise DeviceFailed(
             "keys on devices need the library python-pkcs11", hint="Install it: pip install 'customhouse[hsm]'"
         ) from None
-
-
-@contextmanager
-def _session(token: Any, uri: Uri, pin: Pin, write: bool) -> Iterator[Any]:
-    from pkcs11 import exceptions
-
-    secret = _pin_from(uri.pin_source) if uri.pin_source else pin(uri.token or uri.serial)
-    if not secret:
-        raise WrongPin(uri.token, "no PIN was given")
-    try:
-        session = token.open(rw=write, user_pin=secret)
-    except exceptions.UserAlreadyLoggedIn:
-        session = token.open(rw=write)
-    with session:
-        yield session
 
 
 def _private(session: Any, uri: Uri) -> Any:

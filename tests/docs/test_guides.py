@@ -16,6 +16,7 @@ from tests.docs.guide import blocks
 from tests.docs.stages import Stage
 from tests.peers.certificates import loopback_certificate
 from tests.peers.dockerd import Dockerd, dockerd
+from tests.peers.softhsm import Tokens
 
 __all__ = ["dockerd"]
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,27 @@ def test_the_guide_for_teams(stage: Stage) -> None:
     (stage.world.desk / dockerfile.file).write_text(dockerfile.text)
     stage.archive(images.minimal_server_image(), "web.tar")
     stage.play(ROOT / "docs" / "teams.md")
+
+
+@needs_docker
+@pytest.mark.needs("skopeo", "openssl", "softhsm2-util")
+def test_the_guide_to_keys(stage: Stage) -> None:
+    stage.open()
+    people = ("alice", "ben", "gus")
+    for name in people:
+        stage.user(name, "publisher", signed_in=True)
+    stage.publisher("acme", *people)
+    stage.enrol("acme", "alice")
+    first = stage.archive(images.minimal_server_image(), "first.tar")
+    stage.push("alice", first, "staging/acme/web:1.0.0", "published")
+    stage.several_platforms("web.tar")
+    authority = stage.world.desk / "certificates" / "ca.crt"
+    authority.parent.mkdir()
+    authority.write_bytes(stage.hub.ca.read_bytes())
+    tokens = Tokens(stage.world.root / "tokens").prepared()
+    tokens.initialise("desk")
+    stage.world.settings = {**stage.world.settings, **tokens.environment}
+    stage.play(ROOT / "docs" / "keys.md")
 
 
 @needs_docker

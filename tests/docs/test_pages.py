@@ -12,7 +12,7 @@ from tests.docs.guide import PROGRAMS, World, blocks
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PLAYED = {
-    "README.md", "docs/publishers.md", "docs/teams.md", "docs/consumers.md", "docs/certifiers.md",
+    "README.md", "docs/publishers.md", "docs/keys.md", "docs/teams.md", "docs/consumers.md", "docs/certifiers.md",
     "docs/administrators.md", "docs/audit-policy.md",
 }
 # Everything that is shown and not typed; a new line here needs a reason as good as these.

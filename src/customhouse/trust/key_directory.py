@@ -68,12 +68,13 @@ class KeyEntry:
 
 
 class KeyDirectory:
-    """The trust directory; `passphrase` is asked once a file and process."""
+    """The trust directory; `passphrase` is asked once a file, or token, and process."""
 
     def __init__(self, directory: Path, passphrase: Passphrase) -> None:
         self.directory = directory
         self._passphrase = passphrase
         self._opened: dict[str, Signer] = {}
+        self._pins: dict[str, str] = {}
 
     @property
     def private(self) -> Path:
@@ -205,7 +206,9 @@ class KeyDirectory:
         return secret
 
     def _pin(self, token: str) -> str:
-        return self._passphrase(DEVICE, token, False).decode()
+        if token not in self._pins:
+            self._pins[token] = self._passphrase(DEVICE, token, False).decode()
+        return self._pins[token]
 
     def _uri(self, path: Path) -> pkcs11.Uri:
         return pkcs11.Uri.parse(_headers(_read(path)).get("uri", ""))
