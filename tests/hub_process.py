@@ -40,6 +40,7 @@ class HubProcess:
     port: int = field(default_factory=free_port)
     settings: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    more_environment: dict[str, str] = field(default_factory=dict)
     program: tuple[str, ...] = (str(Path(sys.executable).with_name("customhouse")),)
     process: subprocess.Popen[str] | None = None
     sessions: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class HubProcess:
     def environment(self, **more: str) -> dict[str, str]:
         fixed = {"PATH": os.environ["PATH"], "HOME": str(self.data.parent), "CUSTOMHOUSE_ADMIN_PASSWORD": PASSWORD}
         named = {f"CUSTOMHOUSE_{name.upper()}": value for name, value in {**self.settings, **more}.items()}
-        return {"CUSTOMHOUSE_ENGINE": "none", **fixed, **named}
+        return {"CUSTOMHOUSE_ENGINE": "none", **fixed, **self.more_environment, **named}
 
     def start(self, *, fault: str = "", wait: bool = True) -> "HubProcess":
         """Start and wait for the `ready` line; with `fault`, the process dies at that point."""

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-
-from customhouse.keys import PublicKey
 from customhouse.registry.client import RegistryClient
 from customhouse.testing.images import BuiltImage, File, Layer, layer, minimal_server_image
 from customhouse.transport import Credentials, Tls, Transport
@@ -29,13 +26,6 @@ def filler(size: int, text: str = "") -> Layer:
     from hashlib import shake_256
 
     return layer({f"data/{text or size}": File(shake_256(f"{size}{text}".encode()).digest(size))}, compression="none")
-
-
-def public_pem(key: PublicKey) -> str:
-    """As a public key file holds it."""
-    return key.crypto.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()
 
 
 @dataclass
@@ -65,7 +55,7 @@ class Publisher:
         self.enrol_key()
 
     def enrol_key(self) -> None:
-        pem = public_pem(self.directory.root_key().public)
+        pem = self.directory.root_key().public.pem.decode()
         self.hub.api("POST", f"/api/v1/publishers/{self.name}/roots", {"certificate": pem})
 
     @property

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from customhouse.trust.client import Anchor, TrustClient
 from customhouse.trust.names import Gun
 from customhouse.trust.verify import RootNotEnrolled, TrustedRepository
 from tests.hub_process import HubProcess
+from tests.peers.softhsm import PIN, Tokens
 from tests.publisher import Publisher, image
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -82,10 +84,10 @@ def test_what_is_no_key_and_what_does_not_belong_together_is_refused(folder: Key
         folder.load("customhouse", NOW)
 
 
-def rotate(hub: HubProcess, *words: str) -> dict[str, object]:
+def rotate(hub: HubProcess, *words: str, **settings: str) -> dict[str, object]:
     """As an operator types it."""
     command = [str(Path(sys.executable).with_name("customhouse")), "hub-key", *words, "--data", str(hub.data), "--json"]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(hub.data.parent), "CUSTOMHOUSE_ENGINE": "none"}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(hub.data.parent), "CUSTOMHOUSE_ENGINE": "none"} | settings
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     document: dict[str, object] = json.loads(done.stdout)
     return {**document, "exit_code": done.returncode}
@@ -137,3 +139,57 @@ def official(hub: HubProcess, name: str, anchor: Anchor) -> TrustedRepository:
         return TrustClient(transport).fetch(Gun.parse(f"{hub.host}/acme/{name}"), anchor, datetime.now(UTC))
     finally:
         transport.close()
+
+
+@pytest.mark.needs("softhsm2-util")
+def test_the_hub_signs_with_keys_on_a_token_and_says_so_when_it_is_gone(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "softhsm").prepared()
+    tokens.initialise("hub")
+    pin = tmp_path / "pin"
+    pin.write_text(PIN + "\n")
+    source = f"&pin-source=file:{pin}"
+    uris = {role: tokens.uri("hub", more=f";object={role}", query=source) for role in ("release", "root")}
+    hub = HubProcess(tmp_path / "hub" / "data", more_environment=tokens.environment).start()
+    try:
+        acme = Publisher(hub, tmp_path / "keys")
+        acme.enrol()
+        hub.wait_for(acme.release("web", "1", image("web")), "published")
+        known = official(hub, "web", Anchor())
+        hub.stop()
+
+        without = rotate(hub, "rotate", "release", "--pkcs11", tokens.uri("hub", more=";object=release"))
+        assert "the hub has nobody to ask for a PIN" in str(without) and without["exit_code"] == 1
+        for role, uri in uris.items():
+            made = rotate(hub, "rotate", role, "--pkcs11", uri, **tokens.environment)
+            assert (made["exit_code"], made["number"], made["repositories"]) == (0, 2, 1), made
+            assert str(made["place"]).startswith("pkcs11:token=hub;object=" + role)
+        again = rotate(hub, "rotate", "release", "--pkcs11", uris["release"], **tokens.environment)
+        assert "this is a release key of the hub already" in str(again)
+        sealed = sorted(path.name for path in (hub.data / "keys").iterdir())
+        assert {"release.2.device", "root.2.device", "root.2.crt"} <= set(sealed)
+        assert not {"release.2.sealed", "root.2.sealed"} & set(sealed), "the private keys are on the token only"
+
+        hub.start()
+        hub.wait_for(acme.release("web", "2", image("web 2")), "published")
+        hub.wait_for(acme.release("api", "1", image("api")), "published")
+        trusted = official(hub, "web", Anchor(known_root=known.root.raw, seen=dict(known.versions)))
+        assert set(trusted.tags) == {"1", "2"} and hub.doctor() == []
+
+        (tokens.folder / "tokens").rename(tokens.folder / "unplugged")
+        hub.stop()
+        hub.start()  # a hub serves what is official without the token
+        assert set(official(hub, "web", Anchor()).tags) == {"1", "2"}
+        reference = acme.release("web", "3", image("web 3"))
+        deadline = time.monotonic() + 60
+        while "step publish of" not in (said := hub.log.read_text()):  # it waits, and the log says for what
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
+        assert "the token 'hub'" in said or "no token 'hub'" in said
+        assert hub.latest(reference)["state"] == "publishing"
+        (tokens.folder / "unplugged").rename(tokens.folder / "tokens")
+        hub.stop()
+        hub.start()
+        hub.wait_for(reference, "published")
+        assert hub.doctor() == []
+    finally:
+        hub.close()

@@ -49,6 +49,7 @@ from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
 from customhouse.hub_keys import KeyFolder
 from customhouse.keys import PrivateKey, PublicKey
 from customhouse.oci.digest import Digest
+from customhouse.pkcs11 import Uri
 from customhouse.publication.service import PublicationService
 from customhouse.registry.client import RegistryClient
 from customhouse.registry.importer import Fetched, Importer
@@ -186,8 +187,8 @@ class Hub:
         """There may be a submission without a workflow: look now."""
         self._awake.set()
 
-    def rotate_key(self, role: str) -> None:
-        """Make the hub's next key of a role; the next start signs with it."""
+    def rotate_key(self, role: str, device: Uri | None = None) -> None:
+        """Make the hub's next key of a role, or take it from a device; the next start signs with it."""
         now = self.clock()
 
         def announce(number: int, key: PublicKey) -> None:
@@ -195,7 +196,7 @@ class Hub:
             with self.database.write() as tx:
                 self.audit.append(tx, actor="hub", action="hub-key.rotate", subject=role, detail=detail, now=now)
 
-        self.keys.rotate(role, now, announce)
+        self.keys.rotate(role, now, announce, device)
 
     def close(self, seconds: int) -> None:
         """Stop taking work; steps that run get so many seconds."""

@@ -109,6 +109,11 @@ class PublicKey:
         return cls.of(key)
 
     @property
+    def pem(self) -> bytes:
+        """A public key file, as docker's and notary's commands take it: the bare key."""
+        return self.crypto.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    @property
     def encoded(self) -> str:
         """The base64 text of `keyval.public`."""
         return base64.b64encode(self.public).decode()

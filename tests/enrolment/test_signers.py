@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from customhouse.accounts.people import Principal
 from customhouse.enrolment.service import Untrusted
@@ -23,10 +22,6 @@ from tests.rooms import ADMIN, CARL, HOST, MACHINE, OTTO, PAULA, WEB, Rooms, ima
 GUN, API = Gun.parse(f"{HOST}/{WEB}"), Gun.parse(f"{HOST}/staging/acme/api")
 ALICE, BOB = PrivateKey.generate(), PrivateKey.generate()
 BUILT = image()
-
-
-def pem(key: PrivateKey) -> bytes:
-    return key.crypto.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def sign(rooms: Rooms, tag: str, key: PrivateKey, name: str, gun: Gun = GUN, content: bytes = b"") -> None:
@@ -50,7 +45,7 @@ def names(rooms: Rooms, gun: Gun = GUN) -> dict[str, set[str]]:
 @pytest.fixture
 def team(rooms: Rooms) -> Iterator[Rooms]:
     """alice signs for acme; the repository web has begun."""
-    rooms.signers.add(CARL, "acme", "alice", pem(ALICE))
+    rooms.signers.add(CARL, "acme", "alice", ALICE.public.pem)
     assert rooms.signers.begin(GUN, "paula")
     yield rooms
     with rooms.database.read() as tx:
@@ -66,12 +61,12 @@ def test_one_key_is_enough_from_an_empty_repository_to_official(team: Rooms) -> 
 
 
 def test_the_first_signer_makes_root_and_targets_and_the_root_is_enrolled(rooms: Rooms) -> None:
-    rooms.signers.add(CARL, "acme", "alice", pem(ALICE))
+    rooms.signers.add(CARL, "acme", "alice", ALICE.public.pem)
     [root] = rooms.enrolment.roots("acme")
     assert root.subject == "kept by the hub"
-    rooms.signers.add(CARL, "acme", "bob", pem(BOB))
+    rooms.signers.add(CARL, "acme", "bob", BOB.public.pem)
     assert rooms.enrolment.roots("acme") == [root], "one root a publisher, however many sign"
-    rooms.signers.add(CARL, "other", "alice", pem(ALICE))
+    rooms.signers.add(CARL, "other", "alice", ALICE.public.pem)
     assert rooms.enrolment.roots("other") != [root]
     assert [(each.actor, each.detail["signer"]) for each in rooms.log("signer.enrol")] == [
         ("carl", "alice"), ("carl", "bob"), ("carl", "alice"),
@@ -79,7 +74,7 @@ def test_the_first_signer_makes_root_and_targets_and_the_root_is_enrolled(rooms:
 
 
 def test_a_repository_begins_with_a_role_for_each_and_one_for_all_and_no_tag(team: Rooms) -> None:
-    team.signers.add(CARL, "acme", "bob", pem(BOB))
+    team.signers.add(CARL, "acme", "bob", BOB.public.pem)
     a, b = ALICE.public.key_id, BOB.public.key_id
     assert names(team) == {"targets/alice": {a}, "targets/bob": {b}, "targets/releases": {a, b}}
     files = team.trust.repository_files(GUN)
@@ -91,14 +86,14 @@ def test_a_repository_begins_with_a_role_for_each_and_one_for_all_and_no_tag(tea
 
 
 def test_a_later_repository_knows_the_signers_of_that_day(team: Rooms) -> None:
-    team.signers.add(CARL, "acme", "bob", pem(BOB))
+    team.signers.add(CARL, "acme", "bob", BOB.public.pem)
     team.signers.remove(CARL, "acme", "alice")
     assert team.signers.begin(API, "paula")
     assert set(names(team, API)) == {"targets/bob", "targets/releases"}
 
 
 def test_a_removed_signer_signs_no_more_and_what_he_alone_signed_is_signed_no_more(team: Rooms) -> None:
-    team.signers.add(CARL, "acme", "bob", pem(BOB))
+    team.signers.add(CARL, "acme", "bob", BOB.public.pem)
     team.push(BUILT)
     sign(team, "1", ALICE, "alice")
     team.signers.remove(CARL, "acme", "alice")
@@ -111,7 +106,7 @@ def test_a_removed_signer_signs_no_more_and_what_he_alone_signed_is_signed_no_mo
 
 
 def test_another_signer_goes_on_after_a_removal_and_what_he_signed_before_still_stands(team: Rooms) -> None:
-    team.signers.add(CARL, "acme", "bob", pem(BOB))
+    team.signers.add(CARL, "acme", "bob", BOB.public.pem)
     sign(team, "1", ALICE, "alice")
     sign(team, "2", BOB, "bob")  # releases, with the tags of both, is now under his signature
     team.signers.remove(CARL, "acme", "alice")
@@ -122,7 +117,7 @@ def test_another_signer_goes_on_after_a_removal_and_what_he_signed_before_still_
 
 def test_a_signer_may_have_two_keys_and_lose_one(team: Rooms) -> None:
     new = PrivateKey.generate()
-    team.signers.add(CARL, "acme", "alice", pem(new))
+    team.signers.add(CARL, "acme", "alice", new.public.pem)
     assert names(team)["targets/alice"] == {ALICE.public.key_id, new.public.key_id}
     team.signers.remove(ADMIN, "acme", "alice", ALICE.public.key_id)
     assert names(team)["targets/alice"] == {new.public.key_id}
@@ -134,7 +129,7 @@ def test_the_last_signer_leaves_a_repository_in_which_nobody_signs(team: Rooms) 
     team.signers.remove(CARL, "acme", "alice")
     assert names(team) == {}
     assert not team.signers.begin(API, "paula"), "nobody could sign there"
-    team.signers.add(CARL, "acme", "bob", pem(BOB))
+    team.signers.add(CARL, "acme", "bob", BOB.public.pem)
     sign(team, "1", BOB, "bob")
     assert "1" in team.enrolment.verify(WEB, "acme").tags
 
@@ -143,7 +138,7 @@ def test_a_repository_with_a_root_of_its_own_is_left_alone(rooms: Rooms) -> None
     rooms.simulator().sign_tag("1", BUILT.manifest_raw)
     rooms.trust.publish(GUN, rooms.simulator().upload(), "paula")
     before = rooms.trust.repository_files(GUN)
-    rooms.signers.add(CARL, "acme", "alice", pem(ALICE))
+    rooms.signers.add(CARL, "acme", "alice", ALICE.public.pem)
     assert not rooms.signers.align(GUN)
     rooms.signers.begin(GUN, "paula")
     assert rooms.trust.repository_files(GUN) == before
@@ -151,7 +146,7 @@ def test_a_repository_with_a_root_of_its_own_is_left_alone(rooms: Rooms) -> None
 
 def test_where_nobody_signs_nothing_begins(rooms: Rooms) -> None:
     assert not rooms.signers.begin(GUN, "paula")
-    rooms.signers.add(CARL, "acme", "alice", pem(ALICE))
+    rooms.signers.add(CARL, "acme", "alice", ALICE.public.pem)
     assert not rooms.signers.begin(Gun.parse(f"{HOST}/staging/other/web"), "otto")
     assert not rooms.signers.begin(Gun.parse(f"{HOST}/acme/web"), "paula"), "official is the hub's own"
     assert rooms.trust.repository_files(GUN) == {}
@@ -160,7 +155,7 @@ def test_where_nobody_signs_nothing_begins(rooms: Rooms) -> None:
 @pytest.mark.parametrize("who", [PAULA, OTTO, MACHINE])
 def test_who_publishes_enrols_no_signer(team: Rooms, who: Principal) -> None:
     with pytest.raises(Denied, match="only a certifier or an administrator may enrol"):
-        team.signers.add(who, "acme", "eve", pem(BOB))
+        team.signers.add(who, "acme", "eve", BOB.public.pem)
     with pytest.raises(Denied):
         team.signers.remove(who, "acme", "alice")
     with pytest.raises(Denied):
@@ -170,11 +165,11 @@ def test_who_publishes_enrols_no_signer(team: Rooms, who: Principal) -> None:
 def test_what_cannot_be_a_signer_is_refused_with_a_reason(team: Rooms) -> None:
     for name in ("releases", "a/b", "Alice", "", "-a", "x" * 64):
         with pytest.raises(Invalid, match="cannot name a signer"):
-            team.signers.add(CARL, "acme", name, pem(BOB))
+            team.signers.add(CARL, "acme", name, BOB.public.pem)
     with pytest.raises(Conflict, match="this key is that of signer alice of acme"):
-        team.signers.add(CARL, "acme", "bob", pem(ALICE))
+        team.signers.add(CARL, "acme", "bob", ALICE.public.pem)
     with pytest.raises(NotFound, match="there is no publisher nobody"):
-        team.signers.add(CARL, "nobody", "bob", pem(BOB))
+        team.signers.add(CARL, "nobody", "bob", BOB.public.pem)
     with pytest.raises(NotFound, match="acme has no signer bob"):
         team.signers.remove(CARL, "acme", "bob")
     with pytest.raises(Invalid, match="holds no PEM public key"):
@@ -184,7 +179,7 @@ def test_what_cannot_be_a_signer_is_refused_with_a_reason(team: Rooms) -> None:
 
 def test_the_same_again_changes_nothing(team: Rooms) -> None:
     before = team.trust.repository_files(GUN)
-    assert team.signers.add(CARL, "acme", "alice", pem(ALICE)).key == ALICE.public
+    assert team.signers.add(CARL, "acme", "alice", ALICE.public.pem).key == ALICE.public
     assert team.trust.repository_files(GUN) == before and len(team.log("signer.enrol")) == 1
 
 
@@ -219,7 +214,7 @@ def test_changes_and_signatures_at_once_end_in_what_is_enrolled(team: Rooms) -> 
                 continue
 
     done = at_once(
-        *[lambda n=n, key=key: team.signers.add(CARL, "acme", f"s{n}", pem(key)) for n, key in enumerate(keys)],  # type: ignore[misc]
+        *[lambda n=n, key=key: team.signers.add(CARL, "acme", f"s{n}", key.public.pem) for n, key in enumerate(keys)],  # type: ignore[misc]
         signing,
     )
     assert not [each for each in done if isinstance(each, Exception)], done

@@ -14,7 +14,7 @@ from customhouse.errors import Invalid, NotFound
 from customhouse.keyfiles import KeyFile
 from customhouse.keys import CryptoPrivateKey, PrivateKey
 from customhouse.trust import signers
-from customhouse.trust.key_directory import KeyDirectory, KeyMissing, NoPassphrase, public_pem
+from customhouse.trust.key_directory import KeyDirectory, KeyMissing, NoPassphrase
 from customhouse.trust.names import RELEASES
 from tests.trust.serving import Served, serving
 from tests.trust.signing_people import ONE, PASSPHRASE, THREE, TWO, Signatory
@@ -93,7 +93,7 @@ def test_we_sign_with_keys_that_docker_and_notary_made(owner: Signatory) -> None
 def test_docker_takes_our_public_files_and_openssl_reads_them(owner: Signatory) -> None:
     key = owner.key("eve")
     file = owner.home / "eve.pub"
-    file.write_bytes(public_pem(key))
+    file.write_bytes(key.pem)
     run(owner, "docker", "trust", "signer", "add", "--key", file, "eve", owner.gun)
     assert [entry.name for entry in signers.listed(owner.fresh())] == ["eve", "releases"]
     assert "NIST CURVE: P-256" in run(owner, "openssl", "pkey", "-pubin", "-noout", "-text", "-in", file)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from cryptography.hazmat.primitives import serialization
 
 from customhouse.cli.hub_api import HubApi
 from customhouse.cli.logins import write_private
@@ -155,12 +154,7 @@ def write_folder(bundle: Bundle, folder: Path) -> list[str]:
 
 def _files(bundle: Bundle) -> Mapping[str, str]:
     host, roots = bundle.host, bundle.roots
-    public = "".join(
-        root.key.crypto.public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        ).decode()
-        for root in roots
-    )
+    public = "".join(root.key.pem.decode() for root in roots)
     said = [root.document() for root in roots]
     ca = bundle.ca_pem
     notary = {

@@ -31,18 +31,22 @@ def list_keys(out: Output, data: Path) -> None:
         rows = [_row(key) for role in ROLES for key in hub.keys.keys(role)]
     finally:
         hub.close(1)
-    out.result({"keys": rows}, out.table(rows, ("role", "number", "present", "key_id")))
+    out.result({"keys": rows}, out.table(rows, ("role", "number", "present", "place", "key_id")))
 
 
 @hub_key.command()
 @click.argument("role", type=click.Choice(ROLES))
 @data_option
+@click.option("--pkcs11", "device", help="On a token: pkcs11:token=T;object=O?module-path=LIBRARY&pin-source=file:PATH")
 @reporting
-def rotate(out: Output, role: str, data: Path) -> None:
+def rotate(out: Output, role: str, data: Path, device: str | None) -> None:
     """Make a new key of a role, and sign every official repository anew with it."""
+    from customhouse.pkcs11 import Uri
+
+    uri = Uri.parse(device) if device else None
     hub = _open(data)
     try:
-        hub.rotate_key(role)
+        hub.rotate_key(role, uri)
     finally:
         hub.close(1)
     hub = _open(data)  # with the new key
@@ -67,5 +71,6 @@ def _open(data: Path) -> "Hub":
 
 def _row(key: "HubKey") -> dict[str, object]:
     return {
-        "role": key.role, "number": key.number, "present": key.present, "key_id": key.signer.public.canonical_id,
+        "role": key.role, "number": key.number, "present": key.present, "place": key.place,
+        "key_id": key.signer.public.canonical_id,
     }

@@ -23,7 +23,7 @@ from customhouse.oci.reference import InvalidReference, Reference, valid_tag
 from customhouse.registry.client import RegistryClient, RemoteManifest
 from customhouse.remote import RemoteNotFound
 from customhouse.settings import system_clock
-from customhouse.trust.key_directory import KeyDirectory, public_pem
+from customhouse.trust.key_directory import KeyDirectory
 from customhouse.trust.names import Gun, RoleName
 from customhouse.trust.publish import Published, TrustPublisher
 
@@ -134,7 +134,7 @@ def revoke(out: Output, connections: Connections, reference: str, keys: KeyDirec
 def root_cert(out: Output, target: Path | None, keys: KeyDirectory) -> None:
     """Print the public part of the root key, made at first use, for `publisher enrol --root-cert`."""
     key = keys.root_key().public
-    pem = public_pem(key).decode()
+    pem = key.pem.decode()
     if target:
         target.write_text(pem)
     document = {"key_id": key.canonical_id, "pem": pem, "file": str(target) if target else None}

@@ -16,7 +16,7 @@ from customhouse.cli.signing_keys import first_line, with_keys
 from customhouse.errors import Conflict, Denied, Invalid
 from customhouse.keys import PublicKey, Signer
 from customhouse.pkcs11 import KINDS, Uri
-from customhouse.trust.key_directory import LONGEST_FILE, KeyDirectory, KeyEntry, NoPassphrase, public_pem
+from customhouse.trust.key_directory import LONGEST_FILE, KeyDirectory, KeyEntry, NoPassphrase
 from customhouse.wholefile import write_once
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -60,7 +60,7 @@ def generate(
         raise click.UsageError(f"a key in a file is {KINDS[0]}; --type is for --pkcs11")
     else:
         made = keys.create(role, gun)
-    write_once(target, public_pem(made.public), 0o644)
+    write_once(target, made.public.pem, 0o644)
     _made(out, made, role, target, keys)
 
 
@@ -130,7 +130,7 @@ def export(out: Output, name: str, target: Path | None, keys: KeyDirectory) -> N
     """Write the public part of a key, for whoever is to accept it."""
     entry = keys.entry(name)
     public = keys.open(entry.key_id).public
-    pem = public_pem(public)
+    pem = public.pem
     if target:
         write_once(target, pem, 0o644)
     document = {"key": public.canonical_id, "role": entry.role, "file": str(target) if target else None}

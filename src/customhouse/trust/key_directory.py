@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-
 from customhouse import pkcs11
 from customhouse.errors import Invalid, NotFound
 from customhouse.keyfiles import KeyFile, WrongPassphrase, encrypted, read_key_file, write_key_file
@@ -177,7 +175,7 @@ class KeyDirectory:
     def _record(self, signer: pkcs11.DeviceSigner, role: str, gun: str) -> Signer:
         key_id = signer.public.canonical_id
         self._require_new(key_id, role)
-        lines = public_pem(signer.public).decode().splitlines()
+        lines = signer.public.pem.decode().splitlines()
         headers = [f"{name}: {value}" for name, value in (("gun", gun), ("role", role), ("uri", signer.uri)) if value]
         write_once(self.private / f"{key_id}.pkcs11", "\n".join([lines[0], *headers, "", *lines[1:], ""]).encode())
         self._opened[key_id] = signer
@@ -230,11 +228,6 @@ class KeyDirectory:
 
     def _root_path(self, gun: str) -> Path:
         return self.directory / "tuf" / gun / "metadata" / "root.json"
-
-
-def public_pem(key: PublicKey) -> bytes:
-    """A public key file, as docker's and notary's commands take it."""
-    return key.crypto.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _headers(pem: bytes) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from customhouse.keys import PrivateKey
 from tests.hub_process import Refused
 from tests.journeys.faults.scenarios import RESTS, Scenario
-from tests.publisher import Publisher, image, public_pem
+from tests.publisher import Publisher, image
 
 
 class Team(Scenario):
@@ -18,9 +18,9 @@ class Team(Scenario):
 
     def act(self) -> None:
         path = f"/api/v1/publishers/{self.owner}/signers"
-        self.hub.api("POST", path, {"name": "alice", "key": public_pem(self.key)})
+        self.hub.api("POST", path, {"name": "alice", "key": self.key.pem.decode()})
         self.hub.wait_for(self.member.release(self.name, "1", self.built), *RESTS)
-        self.hub.api("POST", path, {"name": "bob", "key": public_pem(self.other)})
+        self.hub.api("POST", path, {"name": "bob", "key": self.other.pem.decode()})
         self.member.release(self.name, "1", self.built)
         try:
             self.hub.api("DELETE", f"{path}/bob")
