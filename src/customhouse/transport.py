@@ -30,6 +30,7 @@ from urllib3 import exceptions as wire
 
 from customhouse import __version__
 from customhouse.address import origin, plain, server
+from customhouse.connections import ConnectionPools
 from customhouse.errors import Invalid
 from customhouse.remote import (
     AnswerTooLarge,
@@ -161,8 +162,9 @@ class Stream:
             raise unreachable(self.url, error) from error
 
     def pieces(self, size: int = _PIECE) -> Iterator[bytes]:
-        """The rest of the body in pieces."""
-        while piece := self.read(size):
+        """The rest of the body in pieces; where time is limited, each as it comes, so that the clock is looked at."""
+        read = self.read if self._until == math.inf else self.read_some
+        while piece := read(size):
             yield piece
 
 
@@ -191,7 +193,7 @@ class Transport:
         self._onward = None if onward is None else {origin(each) for each in (url, *onward)}
         self.url = server(url, encrypted=not self.tls.insecure)
         self.credentials = credentials or Credentials()
-        self._pool = urllib3.PoolManager(
+        self._pool = ConnectionPools(
             num_pools=4, maxsize=4, retries=False, blocksize=_PIECE, ssl_context=self.tls.context(),
             assert_hostname=False if self.tls.insecure else None,
             timeout=urllib3.Timeout(connect=self.patience.connect, read=self.patience.read),

@@ -15,7 +15,7 @@ from customhouse.cli.kept import Kept
 from customhouse.oci.digest import Digest
 from customhouse.remote import Unreachable
 from customhouse.testing.trust_simulator import TrustSimulator
-from customhouse.transport import Tls, Transport
+from customhouse.transport import Patience, Tls, Transport
 from customhouse.trust import client as module
 from customhouse.trust.client import Anchor, NoTrustData, TooMuch, TrustClient
 from customhouse.trust.key_directory import KeyDirectory
@@ -355,3 +355,51 @@ def test_expiry_counts_for_cached_files_too(sim: TrustSimulator, tmp_path: Path)
         kept.keep(TrustClient(transport, kept).read(sim.gun, Anchor(), NOW))
         with pytest.raises(TrustError, match="timestamp version 1 expired on"):
             TrustClient(transport, kept).read(sim.gun, Anchor(), NOW + timedelta(days=30))
+
+
+def drip_head(name: str, connection: socket.socket) -> None:
+    """Each byte comes in time, and the head never ends."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    for _ in range(4000):
+        connection.sendall(b"x")
+        time.sleep(0.05)
+
+
+def test_a_head_that_drips_ends_like_a_silent_one(sim: TrustSimulator) -> None:
+    with server(of(sim.files(), timestamp=drip_head)) as quick:
+        impatient = Transport(quick.url, patience=Patience(connect=1.0, read=0.5, total=1.0))
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="did not answer in time"):
+            fetch(impatient, sim)
+        assert time.monotonic() - began < 5
+
+
+def test_a_hand_shake_that_drips_ends_too(sim: TrustSimulator) -> None:
+    """A record of TLS whose bytes come one by one."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    for byte in b"\x16\x03\x03\x40\x00" + b"\x02" * 4000:
+                        connection.sendall(bytes([byte]))
+                        time.sleep(0.05)
+                except OSError:
+                    continue
+
+    threading.Thread(target=drip, daemon=True).start()
+    try:
+        impatient = Transport(
+            f"https://127.0.0.1:{listening.getsockname()[1]}", patience=Patience(connect=0.5, read=0.5, total=1.0)
+        )
+        began = time.monotonic()
+        with pytest.raises(Unreachable):
+            fetch(impatient, sim)
+        assert time.monotonic() - began < 8
+    finally:
+        listening.close()
