@@ -6,6 +6,7 @@ Each runs against this server and against Debian's notary-server.
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from customhouse.trust import rotation, signers
 from customhouse.trust.client import Anchor, TrustClient
 from customhouse.trust.key_directory import KeyMissing
 from customhouse.trust.known import known_uses
+from customhouse.trust.metadata import parse_root
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
 from tests.peers.certificates import LoopbackCertificate, loopback_certificate
 from tests.peers.servers import Peer, notary_server
@@ -281,3 +283,55 @@ def test_rotating_signers_with_a_threshold_names_what_must_be_signed_again(
             each.publisher.sign_tag(gun, "2", TWO, 3)
         assert owner.fresh().tags["2"].role == RELEASES
 
+
+
+ROTATING = """
+import sys
+from pathlib import Path
+from customhouse.trust import rotation
+from tests.trust.signing_people import Signatory
+class Place: host, ca = sys.argv[1], Path(sys.argv[2])
+owner = Signatory(Place, Path(sys.argv[3]))
+print("ready", flush=True)
+getattr(rotation, sys.argv[4])(owner.publisher, owner.gun)
+"""
+
+
+def test_a_rotation_that_is_killed_at_any_moment_leaves_a_repository_that_can_be_rotated(
+    database: Database, tmp_path: Path
+) -> None:
+    with serving(database, tmp_path) as served:
+        owner = Signatory(served, tmp_path / "owner")
+        gun = owner.gun
+        owner.publisher.sign_tag(gun, "1", ONE, 3)
+        first = owner.fresh().root_keys
+        died = finished = 0
+        for number in range(16):
+            kind = ("rotate_root", "rotate_targets")[number % 2]
+            child = subprocess.Popen(
+                [sys.executable, "-c", ROTATING, served.host, str(served.ca), str(owner.home), kind],
+                cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True,
+            )
+            assert child.stdout is not None and child.stdout.readline() == "ready\n"
+            try:
+                child.wait(timeout=0.004 * (number + 1))
+            except subprocess.TimeoutExpired:
+                child.kill()
+            died, finished = (died + 1, finished) if child.wait() == -9 else (died, finished + 1)
+            # Every key that is named opens, and what was enrolled first still leads to the newest root.
+            found = TrustClient(owner.publisher.transport).fetch(gun, Anchor(enrolled=first), real_clock())
+            assert set(found.tags) == {"1"}
+            for role in (ROOT, TARGETS):
+                for key_id in found.root.body.roles[role].key_ids:
+                    owner.keys.open(found.root.body.keys[key_id].canonical_id)
+            for entry in owner.keys.entries():
+                owner.keys.open(entry.key_id)
+        assert died >= 4, (died, finished)
+        version = owner.fresh().root.version
+        rotation.rotate_root(owner.publisher, gun)
+        rotation.rotate_targets(owner.publisher, gun)
+        assert owner.fresh().root.version == version + 2
+        # No key was made in vain: one that waits is taken by the next rotation.
+        used = {key.canonical_id for raw in served.service.root_versions(gun)
+                for key in parse_root(raw).body.keys.values()}  # fmt: skip
+        assert {entry.key_id for entry in owner.keys.entries()} <= used

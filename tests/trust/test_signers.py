@@ -1,19 +1,24 @@
 """Signers of a repository: added, removed, kept to their paths, and signing together where one is not enough."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from customhouse.db import Database
 from customhouse.errors import Invalid
-from customhouse.trust import signers
+from customhouse.keys import PrivateKey
+from customhouse.trust import cosigning, documents, signers
+from customhouse.trust.canonical import JSON, canonical
 from customhouse.trust.cosigning import is_proposal
 from customhouse.trust.key_directory import KeyMissing
+from customhouse.trust.metadata import FileMeta, RoleKeys
 from customhouse.trust.names import RELEASES, TARGETS, RoleName
-from customhouse.trust.publish import NotSignedHere, OutOfPaths, TooFewKeys
+from customhouse.trust.publish import NotSignedHere, OutOfPaths, TooFewKeys, keys_of
 from tests.trust.serving import Served, serving
-from tests.trust.signing_people import ONE, THREE, TWO, Signatory
+from tests.trust.signing_people import ONE, THREE, TWO, Signatory, real_clock
 
 ALICE, BOB, CAROL = (RoleName(f"targets/{name}") for name in ("alice", "bob", "carol"))
 Maker = Callable[[str], Signatory]
@@ -87,14 +92,51 @@ def test_a_proposal_with_a_signature_that_does_not_hold_counts_for_nothing(owner
     # Bob copies alice's signature into his own role, as if she had proposed what he is about to sign.
     stolen = alice.fresh().targets[ALICE].body.targets[f"{RELEASES}@1"]
     repository = bob.publisher.read(gun)
-    from dataclasses import replace
-
     bob.publisher.change(repository, {BOB: lambda body: replace(body, targets={f"{RELEASES}@1": stolen})})
     signed = bob.publisher.sign_tag(gun, "2", THREE, 3)
     assert dict(signed.missing) == {RELEASES: 1}
     assert "2" not in bob.fresh().tags
     assert dict(bob.publisher.sign_tag(gun, "2", TWO, 3).missing) == {}
     assert bob.fresh().tags["2"].digest == TWO
+
+
+def test_nobody_signs_an_expiry_that_another_made_up(owner: Signatory, person: Maker) -> None:
+    """A proposer whose clock, or mind, is elsewhere: his proposal is not taken on, however well it is signed."""
+    alice, bob = joined(owner, person, "alice", "bob", threshold=2)
+    gun = owner.gun
+    for days in (-1096, 3, 3650):  # a file lives for 1095 days: past, two days too long, for ever
+        elsewhere = Signatory(alice.served, alice.home, lambda days=days: real_clock() + timedelta(days=days))
+        repository = alice.publisher.read(gun)
+        body = documents.with_tag(documents.empty_targets(elsewhere.clock()), "2", TWO, 3)
+        keys, role_keys = keys_of(repository, RELEASES)
+        proposed = cosigning.draft(
+            RELEASES, body, keys, role_keys, alice.publisher.signers(keys), [], elsewhere.clock()
+        )
+        alice.publisher.change(repository, {ALICE: lambda file, made=proposed: cosigning.with_proposal(file, made)})
+        assert dict(bob.publisher.sign_tag(gun, "2", TWO, 3).missing) == {RELEASES: 1}
+        assert "2" not in bob.fresh().tags
+        bob.publisher.remove_tag(gun, "2")
+    alice.publisher.sign_tag(gun, "2", TWO, 3)
+    assert dict(bob.publisher.sign_tag(gun, "2", TWO, 3).missing) == {}
+
+
+@pytest.mark.parametrize(
+    "custom",
+    [
+        None, 7, [], {}, {"expires": "2026-11-24T00:00:00Z"}, {"sigs": 1, "expires": "x"},
+        {"sigs": [], "expires": "9999-99-99T00:00:00Z"}, {"sigs": [1, None, {}], "expires": "2027-11-24T00:00:00Z"},
+        {"sigs": [{"keyid": "a", "method": "ecdsa", "sig": "!"}], "expires": "2027-11-24T00:00:00Z"},
+        {"sigs": [{"keyid": "a", "method": "ecdsa", "sig": "AAAA"}] * 1000, "expires": "2027-11-24T00:00:00Z"},
+    ],
+)
+def test_a_malformed_proposal_is_nothing(custom: JSON) -> None:
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    key = PrivateKey.generate()
+    body = documents.empty_targets(now)
+    meta = replace(FileMeta.of(canonical(documents.targets_document(body))), custom=custom)
+    keys = {key.public.key_id: key.public}
+    made = cosigning.draft(RELEASES, body, keys, RoleKeys(tuple(keys), 2), [key], [meta], now)
+    assert (made.missing, len(made.signatures), made.body) == (1, 1, body)
 
 
 def test_a_tag_is_revoked_by_as_many_as_sign_it(owner: Signatory, person: Maker) -> None:
@@ -203,8 +245,6 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(owner: Signatory, per
 def test_who_has_no_role_to_propose_in_is_told_how_many_keys_are_needed(owner: Signatory, person: Maker) -> None:
     gun = owner.gun
     lone = person("lone")
-    from customhouse.trust import documents
-
     repository, now = owner.publisher.read(gun), owner.clock()
     keys = [lone.key("delegation"), owner.key("other")]
     body = documents.with_delegation(repository.targets[TARGETS].body, RELEASES, keys, threshold=2)

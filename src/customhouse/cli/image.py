@@ -20,8 +20,8 @@ from customhouse.errors import Conflict, Invalid, NotFound
 from customhouse.oci.digest import Digest
 from customhouse.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, InvalidManifest, Manifest, parse_manifest
 from customhouse.oci.reference import InvalidReference, Reference, valid_tag
-from customhouse.registry.client import RegistryClient, RemoteManifest
-from customhouse.remote import RemoteNotFound
+from customhouse.registry.client import LARGEST_MANIFEST, RegistryClient, RemoteManifest
+from customhouse.remote import AnswerTooLarge, RemoteNotFound
 from customhouse.settings import system_clock
 from customhouse.trust.key_directory import KeyDirectory
 from customhouse.trust.names import Gun, RoleName
@@ -193,6 +193,11 @@ def _signable(registry: RegistryClient, target: Reference, tag: str) -> RemoteMa
         raise NotFound(
             f"{target.name} has no {what} in the registry",
             hint="Push the image first: a signature names what is there.",
+        ) from error
+    except AnswerTooLarge as error:
+        raise InvalidManifest(
+            f"{target.name}:{tag} is larger than {LARGEST_MANIFEST // 2**20} MiB, which no registry has to take",
+            hint="Split the index, or build it anew without what fills it.",
         ) from error
     parsed = parse_manifest(found.raw, found.media_type)
     if parsed.config and parsed.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):

@@ -5,7 +5,9 @@
    (`targets/releases@VERSION`), with hash and length of the payload, its expiry, and the signatures so far.
 2. A proposal carries no content. The next signer builds the payload himself, from the present file and his own
    change; only when it is the proposed one to the byte are the signatures taken over, each verified, his own added.
-3. One proposal of a role stands in a file, for the version after the present one; older ones leave with the next
+3. A proposal's expiry is the proposer's choice within what every file is given: not past, and no later than the next
+   signer's own would be (a day of leeway, as clocks differ).
+4. One proposal of a role stands in a file, for the version after the present one; older ones leave with the next
    change.
 Other clients of this wire carry proposals along and see nothing in them.
 """
@@ -14,7 +16,7 @@ import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from customhouse.keys import PublicKey, Signature, Signer
 from customhouse.trust.canonical import JSON, canonical, published
@@ -24,6 +26,7 @@ from customhouse.trust.names import RoleName
 
 _NAME = re.compile(r"(targets/[-a-z0-9_/]+)@([1-9][0-9]{0,9})")
 _MOST = 64
+LEEWAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,16 @@ def draft(
     role_keys: RoleKeys,
     signers: Sequence[Signer],
     proposals: Iterable[FileMeta],
+    now: datetime,
 ) -> Draft:
     """Sign the next file, on top of what others proposed; `keys` are those of the role, by TUF id."""
     found: dict[str, Signature] = {}
-    payload = canonical(targets_document(body))
+    payload, latest = canonical(targets_document(body)), body.expires + LEEWAY
     for proposal in proposals:
         expires, signatures = _read(proposal)
-        candidate = replace(body, expires=expires) if expires else body
+        if expires is None or not now < expires <= latest:
+            continue
+        candidate = replace(body, expires=expires)
         proposed = canonical(targets_document(candidate))
         if not proposal.fits(proposed) or (found and proposed != payload):
             continue

@@ -38,12 +38,14 @@ _ROLE = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 class KeyMissing(NotFound):
     """None of the keys that may sign is in the directory; `wanted` are their canonical ids."""
 
-    def __init__(self, directory: Path, what: str, wanted: Iterable[str]) -> None:
+    def __init__(self, directory: Path, what: str, wanted: Iterable[str], *, top: bool = False) -> None:
         self.wanted = tuple(sorted(wanted))
         ids = ", ".join(key_id[:12] for key_id in self.wanted)
+        kept = " Where the hub keeps root and targets for a publisher, a certifier does this." if top else ""
         super().__init__(
             f"no key that may sign {what} is in {directory}",
-            hint=f"Bring the key file of {ids} to {directory / 'private'}, or name another directory with --keys.",
+            hint=f"Bring the key file of {ids} to {directory / 'private'}, or name another directory with --keys."
+            + kept,
         )
 
 

@@ -170,7 +170,7 @@ class TrustPublisher:
     def require_key(self, repository: TrustedRepository, role: RoleName, what: str) -> None:
         """Raises KeyMissing when none of the role's keys is here; `what` it signs stands in the sentence."""
         if not self.may_sign(repository, role):
-            raise KeyMissing(self.keys.directory, what, key_ids(repository, role))
+            raise KeyMissing(self.keys.directory, what, key_ids(repository, role), top=role in (ROOT, TARGETS))
 
     def _roles(self, repository: TrustedRepository, tag: str) -> list[RoleName]:
         delegations = repository.targets[TARGETS].body.delegations
@@ -221,7 +221,7 @@ class TrustPublisher:
         others = [file.body for name, file in repository.targets.items() if name != role]
         proposed = cosigning.proposals(others, role, body.version)
         keys, counted = role_keys
-        return cosigning.draft(role, body, keys, counted, self.signers(keys), proposed)
+        return cosigning.draft(role, body, keys, counted, self.signers(keys), proposed, now)
 
     def _propose(
         self, repository: TrustedRepository, proposal: cosigning.Draft, changes: Mapping[RoleName, Change],
