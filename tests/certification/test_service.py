@@ -6,7 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from customhouse.accounts.people import ANONYMOUS, Principal
-from customhouse.certification.submission import State, Submission, SubmissionUnknown, WrongState
+from customhouse.certification.submission import (
+    MOST_AT_ONCE,
+    State,
+    Submission,
+    SubmissionUnknown,
+    TooManyTags,
+    WrongState,
+)
 from customhouse.errors import Denied
 from customhouse.trust.names import SNAPSHOT, TARGETS
 from tests.rooms import ADMIN, CARL, HOST, MACHINE, OTTO, PAULA, READER, WEB, Rooms, doubtful, image
@@ -68,6 +75,27 @@ def test_a_removed_signature_ends_what_waits(rooms: Rooms) -> None:
     rooms.unsign()
     ended = rooms.certification.get(row.id)
     assert ended.state is State.SUPERSEDED and "removed the signature of 1" in ended.reason
+
+
+def test_more_tags_at_once_than_may_become_submissions_are_refused_and_taken_in_portions(rooms: Rooms) -> None:
+    sim = rooms.simulator()
+    for number in range(MOST_AT_ONCE + 1):
+        sim.sign_tag(f"{number}")
+    with pytest.raises(TooManyTags, match="signs 1001 tags anew, .* at most 1000 may at once") as refused:
+        rooms.trust.publish(sim.gun, sim.upload(), "paula")
+    assert "Sign at most 1000 of them" in refused.value.hint
+    assert rooms.certification.active() == [] and rooms.trust.repository_files(sim.gun) == {}
+    sim.remove_tag("1000")
+    rooms.trust.publish(sim.gun, sim.upload(), "paula")
+    sim.sign_tag("1000")
+    sim.bump(TARGETS)
+    rooms.trust.publish(sim.gun, sim.upload(TARGETS), "paula")
+    assert len(rooms.certification.active()) == MOST_AT_ONCE + 1
+    for number in range(MOST_AT_ONCE + 1):
+        sim.remove_tag(f"{number}")
+    sim.bump(TARGETS)
+    rooms.trust.publish(sim.gun, sim.upload(TARGETS), "paula")
+    assert rooms.certification.active() == [], "what is taken back is never too much"
 
 
 def test_trust_data_that_was_deleted_and_begun_again_is_received_and_comes_later(rooms: Rooms) -> None:

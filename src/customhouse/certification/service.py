@@ -5,6 +5,8 @@
    server becomes a submission when a member asks for it; to ask again for what is under way or official is no news.
 2. A move, its line of progress and its audit entry are one transaction, conditional on state and round.
 3. Rows are held before the audit log is: of two transactions that meet, neither waits for the other's first lock.
+4. One update makes at most MOST_AT_ONCE submissions, about a second of the one writer's time; it may end any number,
+   for a signature that is taken back is never refused.
 """
 
 import secrets
@@ -21,11 +23,13 @@ from customhouse.audit import Audit
 from customhouse.certification.store import CertificationStore
 from customhouse.certification.submission import (
     ACTIVE,
+    MOST_AT_ONCE,
     RESTING,
     RETRYABLE,
     State,
     Submission,
     SubmissionUnknown,
+    TooManyTags,
     WrongState,
 )
 from customhouse.enrolment.origin import Origin
@@ -80,6 +84,8 @@ class CertificationService:
         repository = update.gun.repository
         if kind_of(repository) is not Kind.STAGING:
             return
+        if len(update.changed) > MOST_AT_ONCE:
+            raise TooManyTags(len(update.changed))
         self._store.lock(tx, f"intake:{repository}")
         open_rows: dict[str, list[Submission]] = {}
         for older in self._store.hold_unfinished(tx, repository):

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from customhouse.enrolment.origin import Origin
-from customhouse.errors import Conflict, NotFound
+from customhouse.errors import Conflict, Invalid, NotFound
 from customhouse.oci.digest import Digest
 
 
@@ -104,6 +104,20 @@ class Submission:
     def official_reference(self, host: str) -> str | None:
         """What consumers pull, once it is published."""
         return f"{host}/{self.official}:{self.tag}" if self.state is State.PUBLISHED else None
+
+
+MOST_AT_ONCE = 1000
+
+
+class TooManyTags(Invalid):
+    """One update signs more tags anew than may become submissions in one transaction, which others wait for."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"this update signs {count} tags anew, and each becomes a submission; at most {MOST_AT_ONCE} may at once",
+            hint=f"Sign at most {MOST_AT_ONCE} of them, publish, and go on with the next.",
+        )
+        self.count = count
 
 
 class SubmissionUnknown(NotFound):
