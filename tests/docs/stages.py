@@ -1,5 +1,6 @@
 """What stands ready when a guide begins: the hub, its people, and the files that lie on the desk."""
 
+import json
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from customhouse.testing import images
 from customhouse.testing.server_program import server_program
 from tests.docs.guide import PROGRAMS, World
 from tests.hub_process import PASSWORD, HubProcess
+from tests.publisher import Publisher
 
 ARM64 = (183).to_bytes(2, "little")  # ELF e_machine
 
@@ -19,6 +21,7 @@ class Stage:
     def __init__(self, folder: Path, engine: str) -> None:
         self.world = World(folder, settings={"DOCKER_HOST": engine}, secrets=self._secrets)
         self.hub = HubProcess(folder / "hub" / "data", port=self.world.port)
+        self.others: list[HubProcess] = []
 
     def open(self, *arguments: str) -> "Stage":
         """Start the hub; `arguments` of `serve`. The administrator is signed in."""
@@ -30,6 +33,8 @@ class Stage:
     def close(self) -> None:
         self.world.close()
         self.hub.close()
+        for other in self.others:
+            other.close()
 
     def play(self, guide: Path) -> None:
         self.world.play(guide.read_text(encoding="utf-8"))
@@ -55,6 +60,29 @@ class Stage:
         certificate = self.world.home(member) / "root.pem"
         self.does(member, "customhouse", "image", "root-cert", "--out", certificate)
         self.does("admin", "customhouse", "publisher", "enrol", name, "--root-cert", certificate)
+
+    def key_id(self, member: str, name: str) -> None:
+        """The id of a member's root key, as the certifier noted it when he was told."""
+        told = json.loads(self.does(member, "customhouse", "image", "root-cert", "--json"))
+        (self.world.desk / name).write_text(told["key_id"] + "\n")
+
+    def vendor(self, host: str, publisher: str, image: str) -> None:
+        """A registry with its trust server elsewhere, which is another hub: an image that is signed there, its CA, a
+        login, and the id of the key that signed."""
+        there = HubProcess(self.world.root / "vendor" / "data").start()
+        self.others.append(there)
+        signer = Publisher(there, self.world.root / "vendor" / "keys", publisher, f"{publisher}-dev")
+        signer.join()
+        name, _, tag = image.partition(":")
+        signer.release(name, tag, images.minimal_server_image(Labels=images.labels()))
+        reader = {"name": "reader", "publisher": publisher, "scope": ["pull"], "expires_seconds": 86400}
+        made = there.api("POST", "/api/v1/tokens", reader, user=signer.user)
+        desk = self.world.desk
+        (desk / "vendor-ca.crt").write_bytes(there.ca.read_bytes())
+        (desk / "vendor-password").write_text(made["secret"] + "\n")
+        (desk / "vendor-key-id").write_text(signer.directory.root_key().public.canonical_id + "\n")
+        self.world.words[f"{host}/{publisher}/"] = f"{there.host}/staging/{publisher}/"
+        self.world.words[host] = there.host
 
     def push(self, member: str, source: Path, reference: str, *states: str) -> None:
         """Sign and push, and wait until the submission is in one of the states."""

@@ -114,6 +114,7 @@ def test_the_guide_for_certifiers(stage: Stage, tmp_path: Path) -> None:
     stage.ca()
     good = stage.archive(images.minimal_server_image(), "good.tar")
     stage.push("nora", good, "staging/newco/web:1.0.0", "awaiting_enrolment")
+    stage.key_id("nora", "newco-key-id")
     stage.does("alice", "customhouse", "image", "root-cert", "--out", "acme-root.pem")
     silent = stage.archive(images.minimal_server_image(Healthcheck=None), "silent.tar")
     stage.enrol("acme", "alice")
@@ -137,6 +138,18 @@ def test_the_guide_for_administrators(tmp_path: Path) -> None:
     stage.archive(images.minimal_server_image(), "web.tar")
     try:
         stage.play(ROOT / "docs" / "administrators.md")
+    finally:
+        stage.close()
+
+
+def test_the_guide_for_sources(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "none").open()
+    try:
+        stage.user("alice", "publisher", signed_in=True)
+        stage.user("casey", "certifier", signed_in=True)
+        stage.publisher("acme", "alice")
+        stage.vendor("registry.vendor.example", "shop", "web:3.0.0")
+        stage.play(ROOT / "docs" / "sources.md")
     finally:
         stage.close()
 
