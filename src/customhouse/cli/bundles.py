@@ -10,6 +10,7 @@ from customhouse.cli.hub_api import HubApi
 from customhouse.cli.logins import write_private
 from customhouse.errors import Conflict, Invalid, TooLarge
 from customhouse.oci.reference import Reference
+from customhouse.remote import RemoteFailed
 from customhouse.trust.bundle import (
     LARGEST_BUNDLE,
     MOST_REPOSITORIES,
@@ -106,6 +107,8 @@ def fetch_bundle(hub: HubApi, named: tuple[str, ...], *, metadata: bool) -> Bund
         after: str | None = None
         while True:
             listed, after = _page(hub, head.host, after, **asked)
+            if after and (not listed or (found and listed[0].gun <= found[-1].gun)):
+                raise RemoteFailed(f"the list of {head.host} does not come to an end")
             found += listed
             if sum(each.size for each in found) * 4 // 3 > LARGEST_BUNDLE or len(found) > MOST_REPOSITORIES:
                 raise TooLarge(
