@@ -99,6 +99,22 @@ def test_docker_takes_our_public_files_and_openssl_reads_them(owner: Signatory) 
     assert "NIST CURVE: P-256" in run(owner, "openssl", "pkey", "-pubin", "-noout", "-text", "-in", file)
 
 
+@pytest.mark.needs("docker")
+def test_of_several_root_keys_docker_begins_with_the_first_by_id_and_we_with_the_newest(owner: Signatory) -> None:
+    """What keys.md tells people to expect: docker does not know which key is the newer one."""
+    for _ in range(3):
+        owner.key("root")
+    public = owner.home / "eve.pub"
+    public.write_bytes(owner.key("eve").pem)
+    roots = [entry.key_id for entry in owner.keys.entries() if entry.role == "root"]
+    made = Signatory(owner.served, owner.home, name="dockers")
+    run(owner, "docker", "trust", "signer", "add", "--key", public, "eve", made.gun)
+    assert made.fresh().root_keys == {min(roots)}
+    ours = Signatory(owner.served, owner.home, name="ours")
+    ours.publisher.sign_tag(ours.gun, "1", ONE, 3)
+    assert ours.fresh().root_keys == {roots[-1]}
+
+
 def test_a_key_is_found_by_role_or_by_the_beginning_of_its_id(tmp_path: Path) -> None:
     keys = KeyDirectory(tmp_path, lambda role, key_id, new: PASSPHRASE)
     first, second = keys.create("ann").public.canonical_id, keys.create("ben").public.canonical_id

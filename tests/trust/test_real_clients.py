@@ -224,13 +224,16 @@ def test_go_clients_read_what_two_signed_together_and_cannot_change_it_alone(ali
         return {tag["SignedTag"]: sorted(tag["Signers"]) for tag in tags}
 
     assert shown() == {"1": ["Repo Admin"]}
+    # Notary writes the file anew in which the proposal waits, and carries it along.
+    (ann.home / "docker").mkdir()
+    (ann.home / "docker" / "trust").symlink_to(ann.home / "trust")
+    lone = Client(alice.served, ann.home)
+    lone.notary("addhash", "-p", gun, "own", "3", "--sha256", ONE.hex, "--roles", "targets/ann")
+    assert shown() == {"1": ["Repo Admin"]}
     ben.publisher.sign_tag(gun, "2", TWO, 3)
     assert shown() == {"1": ["Repo Admin"], "2": ["ann", "ben"]}
     assert TWO.hex in consumer.notary("list", gun)
 
-    lone = Client(alice.served, ann.home)
-    (ann.home / "docker").mkdir()
-    (ann.home / "docker" / "trust").symlink_to(ann.home / "trust")
     before = alice.served.service.repository_files(gun)
     alone = "found 1 of 2 needed keys"
     assert alone in lone.run("docker", "trust", "revoke", "--yes", f"{gun}:2", fails=True)

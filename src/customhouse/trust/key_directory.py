@@ -6,6 +6,7 @@
 3. A key on a device stands beside them as `<canonical id>.pkcs11`: its public key, with the URI, role and repository as
    header lines. It signs like any other; docker and notary pass it over.
 4. `<trust directory>/tuf/<GUN>/metadata/root.json` is the root that was trusted last: docker's own pin, and ours.
+   `targets.json` beside it is what docker caches, and what `key list` knows of signers.
 Notary v1 wire: private key files.
 """
 
@@ -222,9 +223,17 @@ class KeyDirectory:
 
     def remember_root(self, gun: str, raw: bytes) -> None:
         """Pin this root, whole or not at all."""
-        path = self._root_path(gun)
+        self._remember(self._root_path(gun), raw)
+
+    def remember_targets(self, gun: str, raw: bytes) -> None:
+        """Cache verified targets, as docker does; it checks them against the snapshot before it uses them."""
+        self._remember(self._root_path(gun).with_name("targets.json"), raw)
+
+    def _remember(self, path: Path, raw: bytes) -> None:
+        if path.is_file() and path.stat().st_size == len(raw) and path.read_bytes() == raw:
+            return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_name(f"root.json.{os.getpid()}")
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
         temporary.write_bytes(raw)
         temporary.replace(path)
 

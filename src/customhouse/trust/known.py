@@ -1,7 +1,7 @@
 """Which repositories a key signs in, as far as this machine has seen: what docker, notary and we keep of each.
 
-`<trust directory>/tuf/<GUN>/metadata/` holds the root that was trusted last, and targets once docker or notary read
-them. Files that cannot be read are passed over: they are a cache, and nothing is decided by them.
+`<trust directory>/tuf/<GUN>/metadata/` holds the root that was trusted last, and the targets that were read last. Files
+that cannot be read are passed over: they are a cache, and nothing is decided by them.
 """
 
 from collections.abc import Iterator

@@ -157,6 +157,7 @@ class TrustPublisher:
         anchor = Anchor(known_root=self.keys.known_root(gun))
         repository = self._client.fetch_for_update(gun, anchor, self.clock())
         self.keys.remember_root(gun, repository.root.raw)
+        self.keys.remember_targets(gun, repository.targets[TARGETS].raw)
         return repository
 
     def may_sign(self, repository: TrustedRepository, role: RoleName) -> bool:
