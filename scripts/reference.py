@@ -101,7 +101,7 @@ ROUTES = {
     "GET /api/v1/waivers": ("the waivers in force", "members of publishers, certifiers"),
     "POST /api/v1/waivers": ("accept a finding: `repository`, `check` or `fingerprint`, `reason`, `days`", JUDGES),
     "DELETE /api/v1/waivers/{id}": ("end one", JUDGES),
-    "GET /api/v1/trust/bundle": ("what consumers pin: root certificates, host, CA", "anybody"),
+    "GET /api/v1/trust/bundle": ("what consumers pin: root certificates, host, CA, the signer's key", "anybody"),
     "GET /api/v1/trust/repositories": (
         "official repositories (or `repository`) with their root, and with `metadata=true` all files", "who may pull",
     ),

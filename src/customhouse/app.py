@@ -157,6 +157,7 @@ def bundle(hub: Hub) -> Bundle:
     return Bundle(
         hub.settings.host, hub.settings.url, hub.settings.hub_name, hub.clock(),
         (hub.publication.root_certificate(),), authority.read_text() if authority else "",
+        signer_pem=hub.publication.signer_key(),
     )
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from customhouse.keys import PublicKey
 from customhouse.testing.trust_simulator import TrustSimulator
-from customhouse.trust.names import ROOT
+from customhouse.transport import Tls, Transport
+from customhouse.trust.client import Anchor, TrustClient
+from customhouse.trust.names import ROOT, TARGETS, Gun, RoleName
 from tests.cli.conftest import Person, foreign_bundle
 from tests.cli.test_chain import Maker, layout, publisher_of
 from tests.hub_process import HubProcess
@@ -151,7 +153,15 @@ def test_admission_controllers_are_given_the_roots_public_key_and_the_ca(
     pems = re.findall(r" *-----BEGIN .*?-----END [A-Z ]+-----", connaisseur, re.DOTALL)
     plain = ["".join(f"{line.strip()}\n" for line in pem.splitlines()) for pem in pems]
     assert plain == [(folder / "root.pub.pem").read_text(), (folder / "ca.crt").read_text()]
-    assert f'trustServer: "{hub.url}"' in (folder / "admission/portieris.yaml").read_text()
+    portieris = (folder / "admission/portieris.yaml").read_text()
+    assert f'trustServer: "{hub.url}"' in portieris and "- name: hub-signer" in portieris
+    signer = PublicKey.of_pem((folder / "signer.pub.pem").read_bytes())
+    shown = json.loads((folder / "bundle.json").read_text())["repositories"][0]
+    assert shown["gun"] == f"{hub.host}/admitted/web"
+    transport = Transport(hub.url, tls=Tls(ca_file=hub.ca))
+    found = TrustClient(transport).fetch(Gun.parse(shown["gun"]), Anchor(), datetime.now(UTC))
+    entry = found.targets[TARGETS].body.delegation(RoleName.parse("targets/customhouse"))
+    assert entry is not None and entry.keys.key_ids == (signer.key_id,)  # whom Portieris asks for
 
 
 def test_a_machine_without_a_network_verifies_by_the_bundle_and_its_own_copy(

@@ -78,6 +78,8 @@ def test_another_certificate_under_the_old_names_is_refused(sim: TrustSimulator)
         ({"roots": [{"certificate": "x", "key_id": "", "certificate_id": "", "sha256": "", "not_after": ""}]},
          "not usable"),
         ({"host": 5}, "Expected `str`"),
+        ({"signer": "no key"}, "not usable"),
+        ({"hub_name": "a b"}, "is not the name of a role"),
         ({"repositories": [{"gun": f"{HOST}/../../etc", "root": ""}]}, "is not a repository under trust"),
         ({"repositories": [{"gun": "other.example/acme/web", "root": ""}]}, f"this hub signs for {HOST} only"),
         ({"repositories": [{"gun": f"{HOST}/acme/web", "root": "%"}]}, "a file in it is not base64"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -44,8 +45,9 @@ notary/config.json       notary: notary -c notary/config.json list {host}/NAME
                          It believes this root for {host}/* and no other.
 admission/connaisseur.yaml
                          Connaisseur: put it into the values of its Helm chart
-admission/portieris.yaml Portieris: which server to ask. It pins signers, not
-                         roots, and trusts a root at first sight
+admission/portieris.yaml Portieris: which server to ask, and which signer. It
+                         pins signers, not roots; the file says how
+signer.pub.pem           the key of the signer {hub_name}, for Portieris
 
 docker 29 and later ignore DOCKER_CONTENT_TRUST. There, and with podman and
 containerd: customhouse verify --digest prints what to pull.
@@ -71,7 +73,9 @@ application:
     validator: customhouse
 """
 PORTIERIS = """\
-# Portieris admits what the hub signed. It trusts the root that it sees first.
+# Portieris admits what the hub signed. It trusts the root that it sees first, so its signer is pinned:
+# kubectl create secret generic hub-signer --from-literal=name={hub_name} --from-file=publicKey=signer.pub.pem
+# When the hub's release key is rotated, the secret must follow.
 apiVersion: portieris.cloud.ibm.com/v1
 kind: ClusterImagePolicy
 metadata:
@@ -83,6 +87,8 @@ spec:
       trust:
         enabled: true
         trustServer: "{url}"
+        signerSecrets:
+        - name: hub-signer
 """
 
 
@@ -117,7 +123,7 @@ def fetch_bundle(hub: HubApi, named: tuple[str, ...], *, metadata: bool) -> Bund
                 )
             if not after:
                 break
-    return Bundle(head.host, head.url, head.hub_name, head.made, head.roots, head.ca_pem, tuple(found))
+    return replace(head, repositories=tuple(found))
 
 
 def _page(
@@ -180,7 +186,8 @@ def _files(bundle: Bundle) -> Mapping[str, str]:
         "root.pub.pem": public,
         "notary/config.json": json.dumps(notary, indent=2) + "\n",
         "admission/connaisseur.yaml": CONNAISSEUR.format(host=host, key=_indented(public, 8), cert=cert),
-        "admission/portieris.yaml": PORTIERIS.format(host=host, url=bundle.url),
+        "admission/portieris.yaml": PORTIERIS.format(host=host, url=bundle.url, hub_name=bundle.hub_name),
+        "signer.pub.pem": bundle.signer_pem,
     }
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from customhouse import faults
 from customhouse.accounts.access import Kind, kind_of
 from customhouse.accounts.people import Principal
@@ -230,6 +232,11 @@ class PublicationService:
     def root_certificate(self) -> BundledRoot:
         """What a consumer pins: the hub's root certificate."""
         return BundledRoot(self._keys.root.public.public.decode())
+
+    def signer_key(self) -> str:
+        """The public key of the delegation that names the hub as signer, PEM."""
+        key = self._keys.release.public.crypto
+        return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def bundled(
         self, may_read: Callable[[str], bool], after: str, limit: int, *, repository: str = "", metadata: bool = False

@@ -100,7 +100,7 @@ class BundledRepository:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a consumer pins. `made` is when the hub wrote it."""
+    """What a consumer pins. `made` is when the hub wrote it; `signer_pem` is the key under `targets/<hub_name>`."""
 
     host: str
     url: str
@@ -109,6 +109,7 @@ class Bundle:
     roots: tuple[BundledRoot, ...]
     ca_pem: str = ""
     repositories: tuple[BundledRepository, ...] = ()
+    signer_pem: str = ""
 
     @classmethod
     def parse(cls, raw: bytes) -> "Bundle":
@@ -128,7 +129,14 @@ class Bundle:
         made = wire.made.astimezone(UTC) if wire.made.tzinfo else wire.made.replace(tzinfo=UTC)
         roots = tuple(_root(entry) for entry in wire.roots)
         listed = repositories(wire.repositories, wire.host)
-        return cls(wire.host, wire.url, wire.hub_name, made, roots, wire.ca or "", listed)
+        signer = wire.signer or ""
+        try:
+            RoleName.parse(f"targets/{wire.hub_name}")
+            if signer:
+                PublicKey.of_pem(signer.encode())
+        except Invalid as error:
+            raise InvalidBundle(error.message) from None
+        return cls(wire.host, wire.url, wire.hub_name, made, roots, wire.ca or "", listed, signer)
 
     @property
     def root_keys(self) -> frozenset[str]:
@@ -149,6 +157,7 @@ class Bundle:
             "made": format_expires(self.made),
             "roots": [root.document() for root in self.roots],
             "ca": self.ca_pem or None,
+            "signer": self.signer_pem or None,
             "repositories": [each.document() for each in self.repositories],
         }
 
@@ -182,6 +191,7 @@ class _Bundle(msgspec.Struct):
     made: datetime
     roots: list[_Root]
     ca: str | None = None
+    signer: str | None = None
     repositories: list[Listed] = []
 
 
