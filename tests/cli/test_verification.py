@@ -11,7 +11,7 @@ import pytest
 
 from customhouse.cli.consumer import Answer, Verification
 from customhouse.cli.kept import Kept
-from customhouse.cli.sources import examine_content, open_image
+from customhouse.cli.local_images import examine_content, open_image
 from customhouse.errors import Undetermined
 from customhouse.oci.reference import Reference
 from customhouse.testing import images

@@ -73,6 +73,9 @@ def test_what_notary_signed_is_taken_as_well(hub: Rooms, vendor: Vendor, name: s
     register(hub, vendor)
     row = hub.go(submit(hub, vendor, f"{vendor.gun(name)}:1"))
     assert row.state is State.AWAITING_ENROLMENT
+    hub.enrolment.enrol_key_ids(CARL, "acme", [vendor.root_key()])
+    done = hub.go(row)
+    assert (done.state, done.digest) == (State.PUBLISHED, built.digest)
 
 
 def test_an_unknown_tag_is_said_at_once(hub: Rooms, vendor: Vendor, name: str) -> None:

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 import click
 
 from customhouse.cli.hub_api import Connections, connected
+from customhouse.cli.local_images import LocalImage, looks_local, open_image
 from customhouse.cli.output import Output, reporting
 from customhouse.cli.program import DONE, REFUSED
-from customhouse.cli.sources import LocalImage, looks_local, open_image
 from customhouse.cli.submission import finding_lines
 from customhouse.oci.digest import Digest
 from customhouse.oci.reference import Reference

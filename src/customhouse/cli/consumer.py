@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from customhouse.cli.kept import Kept
-from customhouse.cli.sources import LocalImage, examine_content, open_image
+from customhouse.cli.local_images import LocalImage, examine_content, open_image
 from customhouse.errors import CustomhouseError, Denied, Invalid, NotFound, Unauthenticated, Undetermined
 from customhouse.oci.digest import Digest
 from customhouse.oci.reference import Reference

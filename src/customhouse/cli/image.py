@@ -47,7 +47,7 @@ image.add_command(signer)
 @connected
 def push(out: Output, connections: Connections, source: str, reference: str, sign: bool, keys: KeyDirectory) -> None:
     """Push an image, byte for byte, and sign its tag."""
-    from customhouse.cli.sources import open_image
+    from customhouse.cli.local_images import open_image
 
     target = full_reference(reference)
     local = open_image(source)

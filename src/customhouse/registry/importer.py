@@ -22,7 +22,7 @@ from customhouse.registry.service import RegistryService
 from customhouse.remote import Unreachable
 
 TRIES = 4
-PATIENCE_SECONDS, SLOWEST = 300.0, 100_000  # for a whole image: these seconds, and so many bytes a second
+PATIENCE_SECONDS, SLOWEST = 300.0, 500_000  # for a whole image: these seconds, and so many bytes a second
 _PIECE = 1024 * 1024
 
 

@@ -11,6 +11,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +28,7 @@ from customhouse.problem import Page, read_json, reply, routes_of_api
 from customhouse.review.service import ReviewService
 
 LONGEST_WAIT, POLL = 25.0, 0.25
+READERS = 4  # who submits from another server at the same time
 
 
 class Decision(msgspec.Struct):
@@ -89,6 +91,7 @@ class Door:
 
     def __init__(self, certification: CertificationService, review: ReviewService, principal_of: PrincipalOf) -> None:
         self._certification, self._review, self._principal_of = certification, review, principal_of
+        self._readers = CapacityLimiter(READERS)
 
     async def _who(self, request: Request) -> Principal:
         return await signed_in(request, self._principal_of)
@@ -120,7 +123,10 @@ class Door:
         origin = Origin.parse(body.source, body.trust_server)
         name = body.repository.removeprefix(f"{self._certification.host}/")
         name = name if name.startswith("staging/") else f"staging/{name}"
-        row = await run_in_threadpool(self._certification.submit, who, origin, name, body.tag or origin.tag)
+        # A source may be slow: who waits for one must not keep everybody else from the hub.
+        row = await to_thread.run_sync(
+            self._certification.submit, who, origin, name, body.tag or origin.tag, limiter=self._readers
+        )
         return reply(await run_in_threadpool(self._json, row), 201)
 
     async def show(self, request: Request) -> Response:
