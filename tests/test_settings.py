@@ -58,6 +58,7 @@ def test_words_for_true_and_false(tmp_path: Path, text: str, value: bool) -> Non
         ("", {"CUSTOMHOUSE_WORKERS": "many"}, "'many' is not a whole number"),
         ("", {"CUSTOMHOUSE_WORKERS": "²"}, "is not a whole number"),
         ("workers = 0", {}, "from 1 to 64"),
+        ('unverifying_clients = "ignore"', {}, "it must be warn or refuse"),
         ("quarantine_days = 0", {}, "from 1 to 3650"),
         ("url = 'http://localhost'", {}, "not https://HOST"),
         ("url = 'https://localhost/path'", {}, "not https://HOST"),

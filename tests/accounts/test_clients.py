@@ -1,8 +1,10 @@
 """Which program asks: by the User-Agents that real programs sent, and by what nobody should send."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from customhouse.accounts.clients import OTHER, WARNING, Client, ClientWatch, UnverifyingClient
+from customhouse.accounts.clients import _KNOWN, OTHER, WARNING, Client, ClientWatch, UnverifyingClient
 
 ENGINE_20 = "docker/20.10.24+dfsg1 go/go1.19.8 git-commit/5d6db84 kernel/6.1.0 os/linux arch/amd64"
 ENGINE_29 = (
@@ -86,3 +88,12 @@ def test_the_warning_is_of_the_form_that_registries_use() -> None:
     code, agent, text = WARNING.split(" ", 2)
     assert (code, agent) == ("299", "-")
     assert text[0] == text[-1] == '"' and '"' not in text[1:-1] and "\\" not in text and len(text) < 256
+
+
+@given(st.text() | st.text("Docker-Client/()0129UpstreamClient \\;.", max_size=200))
+def test_no_text_breaks_the_reading_or_makes_a_label_of_its_own(text: str) -> None:
+    label = Client.parse(text).label
+    assert label in LABELS or label.startswith("docker-")
+
+
+LABELS = {*_KNOWN.values(), "other"}

@@ -278,3 +278,12 @@ def test_what_skopeo_writes_to_dir_is_the_image_with_all_its_platforms(tmp_path:
     pieces = {both.digest, *both.blobs}
     assert local.digest == both.digest
     assert examine_content(local) == (len(pieces), len(both.manifest_raw) + sum(map(len, both.blobs.values())))
+
+
+def test_where_nothing_can_be_kept_the_answer_is_undetermined_and_says_where(
+    sim: TrustSimulator, asked: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    found = asked(bundle_of(sim))
+    assert found.verdict == "undetermined" and "XDG_STATE_HOME" in found.hint
+    assert found.reason.startswith(f"what was seen cannot be kept in {tmp_path / 'state'}")

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from customhouse.keys import PrivateKey
 from customhouse.testing.trust_simulator import TrustSimulator
@@ -100,3 +102,28 @@ def test_what_is_no_bundle_is_refused_with_the_reason(sim: TrustSimulator, chang
 def test_noise_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidBundle):
         Bundle.parse(raw)
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3))
+PLACES = ["version", "host", "url", "hub_name", "made", "roots", "ca", "signer", "repositories"]
+WHOLE = json.dumps(bundle_of(TrustSimulator(f"{HOST}/acme/web", NOW, common_name=f"{HOST}/*")).document())
+
+
+@given(st.sampled_from(PLACES), JSON)
+def test_whatever_stands_in_a_field_a_bundle_is_read_or_refused_as_one(place: str, value: Any) -> None:
+    try:
+        read = Bundle.parse(json.dumps(json.loads(WHOLE) | {place: value}).encode())
+    except InvalidBundle:
+        return
+    assert Bundle.parse(json.dumps(read.document()).encode()) == read
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.binary(max_size=4))
+def test_damage_anywhere_is_refused_or_changes_no_root(at: int, other: bytes) -> None:
+    raw = WHOLE.encode()
+    try:
+        read = Bundle.parse(raw[:at] + other + raw[at + len(other) :])
+    except InvalidBundle:
+        return
+    assert read.root_keys == Bundle.parse(raw).root_keys

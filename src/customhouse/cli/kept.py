@@ -88,7 +88,16 @@ class Kept:
             return  # no room, or a name too long for the disk: it is asked for again
 
     def keep(self, reading: Reading) -> None:
-        """After a verification, which saw that no version went down."""
+        """After a verification, which saw that no version went down. Raises Undetermined where nothing can be kept."""
+        try:
+            self._keep(reading)
+        except OSError as error:
+            raise Undetermined(
+                f"what was seen cannot be kept in {self.folder}: {error.strerror or error}",
+                hint="Without that a rollback would go unnoticed. XDG_STATE_HOME may name another folder.",
+            ) from error
+
+    def _keep(self, reading: Reading) -> None:
         found = reading.repository
         with self._locked():
             self._load()
@@ -139,7 +148,7 @@ class Kept:
             self._roots = [_digest(digest) for digest in document["roots"]]
             if document["gun"] != self.gun:
                 raise ValueError
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, Invalid) as error:
             raise Undetermined(
