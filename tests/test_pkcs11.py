@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from customhouse.db import Database
 from customhouse.errors import Invalid
@@ -17,6 +19,7 @@ from customhouse.trust import rotation, signers
 from customhouse.trust.key_directory import KeyDirectory
 from customhouse.trust.names import ROOT, TARGETS
 from tests.cli.conftest import Person
+from tests.cli.test_key import typed
 from tests.peers.softhsm import PIN, Tokens
 from tests.trust.serving import serving
 from tests.trust.signing_people import ONE, PASSPHRASE, THREE, TWO, Signatory
@@ -50,6 +53,27 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
 def test_a_uri_is_written_as_it_was_read(text: str) -> None:
     assert str(Uri.parse(text)) == text
     assert Uri.parse(text.replace(";object", ";type=private;object")) == Uri.parse(text)
+
+
+@given(
+    st.text(min_size=1, max_size=40), st.text(max_size=40), st.binary(max_size=20), st.text(max_size=20),
+    st.text(max_size=40), st.text(max_size=40),
+)  # fmt: skip
+def test_any_uri_comes_back_as_it_was(
+    token: str, label: str, key_id: bytes, serial: str, module: str, source: str
+) -> None:
+    uri = Uri(token, label, key_id, serial, module, f"/{source}" if source else "")
+    assert Uri.parse(str(uri)) == uri
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_uri_or_refused(text: str) -> None:
+    for each in (text, f"pkcs11:{text}", f"pkcs11:token={text}", f"pkcs11:token=a?{text}"):
+        try:
+            again = str(Uri.parse(each))
+        except InvalidUri:
+            continue
+        assert Uri.parse(again) == Uri.parse(each)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +257,12 @@ def test_a_person_makes_loads_and_signs_with_a_key_on_a_token(tokens: Tokens, tm
     assert "is on a device" in refused.err
     inline = person("key", "load", f"{uri}&pin-value={PIN}", "--name", "x", code=1)
     assert "it holds the PIN itself" in inline.err and PIN not in inline.err
+
+    asking = Person(tmp_path / "asking", tokens.environment)
+    asking.home.mkdir()
+    words = ["key", "load", tokens.uri("safe", more=";object=carla")]
+    code, shown = typed(asking, words, [("PIN of the token safe", PIN)])
+    assert code == 0 and made["key"] in shown and PIN not in shown
 
     empty = Tokens(tmp_path / "empty").prepared()
     gone = person("key", "load", tokens.uri("safe", more=";object=carla"), code=1, **empty.environment)

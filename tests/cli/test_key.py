@@ -134,7 +134,7 @@ def typed(person: Person, words: list[str], answers: list[tuple[str, str]]) -> t
     """Run on a terminal of its own; for each prompt that contains the first, type the second."""
     child, terminal = pty.fork()
     if child == 0:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(person.home), "TERM": "dumb"}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(person.home), "TERM": "dumb", **person.environment}
         os.execve(PROGRAM, [str(PROGRAM), *words], environment)
     shown, waiting, end = "", list(answers), time.monotonic() + 60
     while time.monotonic() < end:

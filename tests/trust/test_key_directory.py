@@ -153,7 +153,9 @@ def test_without_a_passphrase_nothing_is_written_and_nothing_is_opened(tmp_path:
 def test_a_passphrase_is_changed_and_the_file_is_never_gone_or_half(tmp_path: Path) -> None:
     keys = KeyDirectory(tmp_path, lambda role, key_id, new: PASSPHRASE)
     entry = keys.entry(keys.create("ann").public.canonical_id)
+    made = entry.path.stat().st_mtime_ns
     keys.change_passphrase(entry, lambda: b"another")
+    assert entry.path.stat().st_mtime_ns == made
     assert entry.path.stat().st_mode & 0o777 == 0o600
     assert list(entry.path.parent.iterdir()) == [entry.path]
     with pytest.raises(Invalid, match="the passphrase does not open the ann key"):

@@ -154,7 +154,7 @@ def test_one_new_root_key_serves_all_repositories_and_those_left_are_named(owner
     assert done.elsewhere == (other.gun,)
     second = rotation.rotate_root(other.publisher, other.gun)
     assert (second.new, second.old, second.elsewhere) == (done.new, done.old, ())
-    uses = known_uses(owner.keys)
+    uses = known_uses(owner.keys.directory)
     assert {use["repository"] for use in uses[done.new] if use["role"] == "root"} == {owner.gun, other.gun}
     assert done.old[0] not in uses
     third = Signatory(place, owner.home, name=f"{owner.name}c")
@@ -235,6 +235,24 @@ def test_a_rotation_that_was_cut_off_goes_on_with_the_key_that_it_made(database:
             done = rotate(owner.publisher, gun)
             assert done.new == left
         assert owner.fresh().root.version == 3
+
+
+def test_a_key_that_was_given_up_never_comes_back_by_itself(owner: Signatory, place: Place) -> None:
+    """As after a backup was copied back: the files' times say nothing any more."""
+    gun, given_up = owner.gun, set[str]()
+    for _ in range(3):
+        given_up.update(rotation.rotate_root(owner.publisher, gun).old)
+        given_up.update(rotation.rotate_targets(owner.publisher, gun).old)
+        for entry in owner.keys.entries():
+            age = 0 if entry.key_id in given_up else -1000  # what was given up looks newest
+            os.utime(entry.path, (real_clock().timestamp() + age,) * 2)
+        for rotate in (rotation.rotate_root, rotation.rotate_targets):
+            done = rotate(owner.publisher, gun)
+            assert done.new not in given_up
+            given_up.update(done.old)
+    assert len(given_up) == 12
+    other = Signatory(place, owner.home, name=f"{owner.name}o")
+    assert other.publisher.sign_tag(other.gun, "1", ONE, 3).root_key_ids == tuple(owner.fresh().root_keys)
 
 
 def test_a_role_that_needs_several_signatures_is_not_weakened(database: Database, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from customhouse.db import Database
 from customhouse.errors import Invalid
@@ -130,6 +132,10 @@ def test_nobody_signs_an_expiry_that_another_made_up(owner: Signatory, person: M
     ],
 )
 def test_a_malformed_proposal_is_nothing(custom: JSON) -> None:
+    nothing_is_gained(custom)
+
+
+def nothing_is_gained(custom: JSON) -> None:
     now = datetime(2026, 11, 24, tzinfo=UTC)
     key = PrivateKey.generate()
     body = documents.empty_targets(now)
@@ -137,6 +143,19 @@ def test_a_malformed_proposal_is_nothing(custom: JSON) -> None:
     keys = {key.public.key_id: key.public}
     made = cosigning.draft(RELEASES, body, keys, RoleKeys(tuple(keys), 2), [key], [meta], now)
     assert (made.missing, len(made.signatures), made.body) == (1, 1, body)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+        lambda below: st.lists(below, max_size=4) | st.dictionaries(
+            st.sampled_from(["sigs", "expires", "keyid", "method", "sig", "x"]), below, max_size=5
+        ),
+        max_leaves=20,
+    )
+)  # fmt: skip
+def test_whatever_stands_in_a_proposal_nothing_breaks_and_nothing_is_gained(custom: JSON) -> None:
+    nothing_is_gained(custom)
 
 
 def test_a_tag_is_revoked_by_as_many_as_sign_it(owner: Signatory, person: Maker) -> None:

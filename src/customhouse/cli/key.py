@@ -105,11 +105,11 @@ def list_keys(out: Output, keys: KeyDirectory) -> None:
     """List the keys here, with the repositories in which each may sign, as far as is known on this machine."""
     from customhouse.trust.known import known_uses
 
-    uses = known_uses(keys)
-    newest_root = next((entry.key_id for entry in reversed(keys.entries()) if entry.role == "root"), "")
+    uses = known_uses(keys.directory)
+    next_root = keys.next_root()
     rows = [
         {"key": entry.key_id, "role": entry.role, "gun": entry.gun or None, "where": entry.device or str(entry.path),
-         "signs": uses.get(entry.key_id, []), "next_root": entry.key_id == newest_root}
+         "signs": uses.get(entry.key_id, []), "next_root": entry == next_root}
         for entry in keys.entries()
     ]  # fmt: skip
     short = [

@@ -24,6 +24,7 @@ from customhouse.transport import Transport
 from customhouse.trust.metadata import (
     AnyBody,
     FileMeta,
+    Root,
     Signed,
     parse_file,
     parse_root,
@@ -140,6 +141,12 @@ class TrustClient:
         expired = [parsed.expires for parsed in map(_parsed, files.items()) if parsed.expires <= now]
         moment = max(min(expired), _BEGINNING) - timedelta(seconds=1) if expired else now
         return _judge(source, gun, files, anchor, moment).repository
+
+    def earlier_roots(self, gun: Gun, newest: int) -> list[Root]:
+        """The roots before this version, as the server has them and unjudged: which keys were in use once."""
+        source = self._server(gun, None)
+        found = (source.root(number) for number in range(max(1, newest - MOST_ROOTS), newest))
+        return [parse_root(raw).body for raw in found if raw is not None]
 
     def _server(self, gun: Gun, cache: Cache | None) -> "_Server":
         return _Server(self.transport, gun, self._actions, cache, self._seconds)

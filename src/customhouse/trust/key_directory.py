@@ -2,7 +2,7 @@
 
 1. Names and header lines are read without a passphrase; a key is opened only to sign.
 2. A key is made once and never written over. A root key serves all repositories, as with docker; a targets key one.
-   New repositories begin with the newest root key here.
+   New repositories begin with the newest root key here that no repository was rotated away from.
 3. A key on a device stands beside them as `<canonical id>.pkcs11`: its public key, with the URI, role and repository as
    header lines. It signs like any other; docker and notary pass it over.
 4. `<trust directory>/tuf/<GUN>/metadata/root.json` is the root that was trusted last: docker's own pin, and ours.
@@ -21,6 +21,7 @@ from customhouse.errors import Invalid, NotFound
 from customhouse.keyfiles import KeyFile, WrongPassphrase, encrypted, read_key_file, write_key_file
 from customhouse.keys import PrivateKey, PublicKey, Signer, certified
 from customhouse.signing import save_key_file
+from customhouse.trust.known import former_roots
 from customhouse.wholefile import write_once, write_whole
 
 Passphrase = Callable[[str, str, bool], bytes]
@@ -167,13 +168,20 @@ class KeyDirectory:
         """Encrypt a key file with a new passphrase, asked for when the old one has opened it. Raises Invalid."""
         if entry.device:
             raise Invalid(f"the key {entry.key_id[:12]} is on a device", hint="Change its PIN with the device's tool.")
-        file = self._file(entry.path)
+        file, before = self._file(entry.path), entry.path.stat()
         write_whole(entry.path, write_key_file(file, new()))
+        os.utime(entry.path, ns=(before.st_atime_ns, before.st_mtime_ns))  # a key is as old as it is
 
     def root_key(self) -> Signer:
-        """The newest root key; made when there is none."""
-        found = [entry for entry in self.entries() if entry.role == "root"]
-        return self.open(found[-1].key_id) if found else self.create("root")
+        """The root key that new repositories begin with; made when there is none."""
+        found = self.next_root()
+        return self.open(found.key_id) if found else self.create("root")
+
+    def next_root(self) -> KeyEntry | None:
+        """The newest root key here that no repository was rotated away from."""
+        former = former_roots(self.directory)
+        roots = [entry for entry in self.entries() if entry.role == "root" and entry.key_id not in former]
+        return roots[-1] if roots else None
 
     def _record(self, signer: pkcs11.DeviceSigner, role: str, gun: str) -> Signer:
         key_id = signer.public.canonical_id

@@ -26,7 +26,7 @@ from customhouse.trust import cosigning, documents
 from customhouse.trust.certificates import fitting_name, root_certificate
 from customhouse.trust.client import Anchor, NoTrustData, TrustClient
 from customhouse.trust.key_directory import KeyDirectory, KeyMissing
-from customhouse.trust.metadata import RoleKeys, Targets, parse_root, parse_targets
+from customhouse.trust.metadata import RoleKeys, Root, Targets, parse_root, parse_targets
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.verify import NotEnoughSignatures, TrustedRepository
 
@@ -159,6 +159,10 @@ class TrustPublisher:
         self.keys.remember_root(gun, repository.root.raw)
         self.keys.remember_targets(gun, repository.targets[TARGETS].raw)
         return repository
+
+    def earlier_roots(self, repository: TrustedRepository) -> list[Root]:
+        """The roots before the present one."""
+        return self._client.earlier_roots(repository.gun, repository.root.version)
 
     def may_sign(self, repository: TrustedRepository, role: RoleName) -> bool:
         """Is one of the role's keys here?"""

@@ -1,7 +1,8 @@
 """Other keys for a repository that is in use: clients that trusted the old ones follow without being told.
 
-1. The new key is on disk (or on its device) before anything names it. A rotation that was cut off takes the same key
-   again when it is repeated: the newest one of its role that was made after the present one.
+1. The new key is on disk (or on its device) before anything names it. A rotation of root or targets that was cut off
+   takes the same key again when it is repeated: the newest one of its role that was made after the present one and
+   never was in use. What was in use once, earlier roots say; a key that was given up never comes back by itself.
 2. A new root is signed by the old root key and the new one, so whoever trusts an older root gets to it, step by step.
    The old certificate stays listed, unused, as clients leave it.
 3. New targets keys come with targets signed anew; snapshot and timestamp keys are the server's next ones, and it signs
@@ -17,10 +18,10 @@ from customhouse.errors import Invalid
 from customhouse.keys import PublicKey, Signer, certified
 from customhouse.trust import documents, signers
 from customhouse.trust.certificates import fitting_name, root_certificate
-from customhouse.trust.known import repositories_of_root
+from customhouse.trust.known import former_roots, repositories_of_root
 from customhouse.trust.names import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.publish import Published, TrustPublisher, key_ids, keys_of
-from customhouse.trust.verify import SignedTag, TrustedRepository
+from customhouse.trust.verify import SignedTag, TrustedRepository, canonical_ids
 
 SERVER_ROLES = (SNAPSHOT, TIMESTAMP)
 
@@ -60,12 +61,12 @@ def rotate_root(publisher: TrustPublisher, gun: Gun, to: str = "") -> Rotated:
         repository, now = publisher.read(gun), publisher.clock()
         _require(publisher, repository, ROOT)
         old.update(key_ids(repository, ROOT))
-        made[:] = made or [_successor(publisher, ROOT, "", old, to)]
+        made[:] = made or [_successor(publisher, repository, ROOT, to)]
         root = certified(made[0], root_certificate(made[0], fitting_name(gun), now))
         return _publish_root(publisher, repository, {ROOT: [root.public]}, [root], {})
 
     version = _root_after(publisher, gun, act)
-    elsewhere = {other for key_id in old for other in repositories_of_root(publisher.keys, key_id)} - {gun}
+    elsewhere = {other for key_id in old for other in repositories_of_root(publisher.keys.directory, key_id)} - {gun}
     new = made[0].public.canonical_id
     return Rotated(gun, ROOT, tuple(sorted(old)), new, version, elsewhere=tuple(sorted(elsewhere)))
 
@@ -79,7 +80,7 @@ def rotate_targets(publisher: TrustPublisher, gun: Gun, to: str = "") -> Rotated
         repository, now = publisher.read(gun), publisher.clock()
         _require(publisher, repository, ROOT, TARGETS)
         old.update(key_ids(repository, TARGETS))
-        made[:] = made or [_successor(publisher, TARGETS, gun, old, to)]
+        made[:] = made or [_successor(publisher, repository, TARGETS, to)]
         body = documents.next_targets(repository.targets[TARGETS].body, now)
         files = {TARGETS: documents.sign_targets(TARGETS, body, made).raw}
         return _publish_root(publisher, repository, {TARGETS: [made[0].public]}, [], files)
@@ -115,7 +116,8 @@ def rotate_signer(publisher: TrustPublisher, gun: Gun, name: str, public: Public
     if repository.targets[TARGETS].body.delegation(own) is None:
         raise signers.NoSuchSigner(gun, name)
     old = key_ids(repository, own)
-    new = public or _successor(publisher, name, "", old, to).public
+    keys = publisher.keys
+    new = public or (keys.open(_named(publisher, to, old)) if to else keys.create(name)).public
     done = signers.replace_keys(publisher, gun, name, [new])
     version = publisher.read(gun).root.version
     return Rotated(gun, own, tuple(sorted(old)), new.canonical_id, version, lost=done.lost)
@@ -145,15 +147,25 @@ def _publish_root(
     return publisher.send(repository, {ROOT: root.raw, **files}, now)
 
 
-def _successor(publisher: TrustPublisher, role: str, gun: str, old: set[str], to: str) -> Signer:
+def _successor(publisher: TrustPublisher, repository: TrustedRepository, role: RoleName, to: str) -> Signer:
     """The key to go on with: the one named, the one of a rotation that was cut off (rule 1), or a new one."""
-    keys = publisher.keys
+    keys, present = publisher.keys, key_ids(repository, role)
     if to:
-        entry = keys.entry(to)
-        if entry.key_id in old:
-            raise Invalid(f"the key {entry.key_id[:12]} is in use already", hint="Leave --to out to have one made.")
-        return keys.open(entry.key_id)
-    mine = [entry.key_id for entry in keys.entries() if entry.role == role and entry.gun in ("", gun)]
-    present = max((place for place, key_id in enumerate(mine) if key_id in old), default=None)
-    waiting = mine[present + 1 :] if present is not None else []
-    return keys.open(waiting[-1]) if waiting else keys.create(role, gun)
+        return keys.open(_named(publisher, to, present))
+    gun = "" if role == ROOT else str(repository.gun)
+    mine = [entry.key_id for entry in keys.entries() if entry.role == role and entry.gun == gun]
+    place = max((place for place, key_id in enumerate(mine) if key_id in present), default=len(mine))
+    waiting = set(mine[place + 1 :])
+    if waiting:
+        earlier = publisher.earlier_roots(repository)
+        waiting -= {key_id for root in earlier for key_id in canonical_ids(root, role)}
+        waiting -= former_roots(keys.directory) if role == ROOT else set()
+    left = [key_id for key_id in mine if key_id in waiting]
+    return keys.open(left[-1]) if left else keys.create(role, gun)
+
+
+def _named(publisher: TrustPublisher, name: str, present: set[str]) -> str:
+    entry = publisher.keys.entry(name)
+    if entry.key_id in present:
+        raise Invalid(f"the key {entry.key_id[:12]} is in use already", hint="Leave --to out to have one made.")
+    return entry.key_id
