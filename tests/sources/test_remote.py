@@ -23,6 +23,7 @@ from tests.peers.certificates import LoopbackCertificate
 from tests.rooms import ADMIN, CARL, MACHINE, OTTO, PAULA, READER, Rooms, image
 from tests.sources.conftest import register
 from tests.sources.vendor import SECRET, USER, Vendor
+from tests.test_transport import Server
 from tests.trust.serving import serving
 
 pytestmark = pytest.mark.needs("docker-registry", "notary-server", "notary")
@@ -347,6 +348,25 @@ def test_a_server_that_cannot_prove_who_it_is_is_not_believed(hub: Rooms, vendor
         submit(hub, vendor, source)
     again = f"customhouse source add {vendor.trust_server} --publisher acme --authority FILE"
     assert refused.value.hint == f"An administrator gives its authority: {again}"
+
+
+def test_each_server_on_the_way_proves_itself_by_its_own_authority(hub: Rooms, vendor: Vendor) -> None:
+    front = Server(lambda request: request.send(307, Location=f"{vendor.registry_url}/v2/"))
+
+    def ask() -> bytes:
+        with hub.sources.open("acme", front.url) as transport:
+            return transport.request("GET", "/layer").body
+
+    try:
+        hub.sources.add(ADMIN, "acme", front.url)
+        hub.sources.add(ADMIN, "acme", vendor.registry_url)
+        with pytest.raises(SourceFailed, match=f"{vendor.registry.host} could not prove who it is") as refused:
+            ask()
+        assert f"source add {vendor.registry_url} --publisher acme --authority FILE" in refused.value.hint
+        hub.sources.add(ADMIN, "acme", vendor.registry_url, ca=vendor.ca)
+        assert ask() == b"{}"
+    finally:
+        front.close()
 
 
 # ---- memory (invariant T4)
