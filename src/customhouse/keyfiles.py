@@ -36,7 +36,7 @@ _PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
 _AES_256_CBC = bytes.fromhex("060960864801650304012a")
 _HMAC = bytes.fromhex("06082a864886f70d02")  # + 07 HMAC-SHA-1, 09 HMAC-SHA-256
 _GNU_ED25519 = bytes.fromhex("06092b06010401da470f01")
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY)-----((?:[^-]++|-(?!----))*+)-----END \1-----")
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY)-----([^-]*(?:-(?!----)[^-]*)*)-----END \1-----")
 
 
 class InvalidKeyFile(Invalid):

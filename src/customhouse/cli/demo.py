@@ -33,14 +33,15 @@ class Person:
     hub: str
 
     def run(self, *words: str, stdin: str = "", capture: bool = False) -> str:
-        """Type one command; its progress is seen, and its answer when it is not captured."""
+        """Type one command; its progress is seen, and its answer when it is not captured. One that is captured may be
+        a refusal."""
         click.secho(f"\n[{self.home.name}] $ customhouse {' '.join(words)}", bold=True)
         sys.stdout.flush()  # what the command itself prints comes after
         done = subprocess.run(
             [*PROGRAM, *words], input=stdin, text=True, env=self.environment(),
             stdout=subprocess.PIPE if capture else None,
         )  # fmt: skip
-        if done.returncode not in (0, 1):
+        if done.returncode not in ((0, 1) if capture else (0,)):
             raise Undetermined(f"`customhouse {words[0]} {words[1]}` ended with code {done.returncode}")
         return done.stdout or ""
 
