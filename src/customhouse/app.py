@@ -42,7 +42,6 @@ from customhouse.registry import http as registry_http
 from customhouse.registry.transfer import ZeroCopy
 from customhouse.review import http as review_http
 from customhouse.settings import Settings, system_clock
-from customhouse.shortcut import protocol
 from customhouse.sources import http as sources_http
 from customhouse.trust import http as trust_http
 from customhouse.trust.bundle import Bundle
@@ -51,14 +50,9 @@ REQUEST_SECONDS, STEP_SECONDS = 5, 3
 METRICS_SECONDS = 5
 
 
-def door_of_trust(hub: Hub) -> trust_http.TrustDoor:
-    """The trust server's door, to be given to `application`."""
-    return trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host, begin=hub.signers.begin)
-
-
-def application(hub: Hub, trust_door: trust_http.TrustDoor | None = None) -> ASGIApp:
+def application(hub: Hub) -> ASGIApp:
     """Everything behind one origin."""
-    trust_door = trust_door or door_of_trust(hub)
+    trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host, begin=hub.signers.begin)
     registry_door = registry_http.Door(hub.registry, hub.authorizer, hub.clients)
     answers = {"registry": registry_door.answered, "trust": trust_door.answered, "token": Counter(), "api": Counter()}
     # No path and no such method are told in the API's dialect too, wherever there is no door to tell it.
@@ -219,15 +213,13 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
     hub = Hub(settings, clock)
     host, port = settings.listen_address
     hub.start()
-    trust_door = door_of_trust(hub)
-    app = application(hub, trust_door)
     config = uvicorn.Config(
-        ZeroCopy(app) if settings.plain_http else app,
+        ZeroCopy(application(hub)) if settings.plain_http else application(hub),
         host=host,
         port=port,
         ssl_certfile=None if settings.plain_http else hub.tls.chain,
         ssl_keyfile=None if settings.plain_http else hub.tls.key,
-        http=protocol(trust_door.prepared),
+        http="httptools",
         loop="uvloop",
         lifespan="off",
         log_level="warning",

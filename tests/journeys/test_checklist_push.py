@@ -1,6 +1,7 @@
 """What docker sends when publishers push, sign, add signers and revoke, and what it and we see afterwards."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from customhouse.trust.names import RELEASES, ROOT, TARGETS, RoleName
 from tests.journeys.contexts import context
-from tests.journeys.meddler import Meddler, between
+from tests.journeys.meddler import Files, Meddler, between
 from tests.journeys.people import Person, Town
 
 pytestmark = pytest.mark.needs("dockerd", "docker", "busybox")
@@ -122,6 +123,35 @@ def test_two_signers_sign_are_shown_alike_by_docker_and_by_us_and_revoke(village
     # They may sign again.
     olga.push(one)
     assert listed(olga, "web") == {"1": (digest, ["bob", "eve"])}
+
+
+@pytest.mark.checklist("9.race")
+def test_of_two_who_push_at_once_one_is_refused_and_succeeds_when_he_does_it_again(
+    village: Town, tmp_path: Path
+) -> None:
+    early = village.publisher("racing")
+    late = replace(early, home=tmp_path / "home")
+    tags = {name: f"{early.staging('web')}:{name}" for name in ("first", "early", "late")}
+    for name, reference in tags.items():
+        early.build(reference, context(tmp_path / name, page=f"racing {name}"))
+    early.push(tags["first"])
+    shutil.copytree(early.home, late.home)
+
+    def overtaken(files: Files) -> Files:
+        """Between what he read and what he sends, the other one publishes."""
+        early.push(tags["early"])
+        return files
+
+    with overheard(late) as (heard, meddler):
+        meddler.meddle = overtaken
+        done = heard.docker("push", tags["late"], trust=True)
+        done.refused("targets of", "is at version 3 now; version 3 cannot follow it", "run the same command again")
+        assert sorted(listed(late, "web")) == ["early", "first"]
+        meddler.meddle = lambda files: files
+        heard.push(tags["late"])
+    assert sorted(listed(early, "web")) == ["early", "first", "late"]
+    for reference in tags.values():
+        early.outcome(reference, "published")
 
 
 Tags = dict[str, tuple[str, list[str]]]
