@@ -1,7 +1,7 @@
-"""One run, side by side: push and pull of a large blob, manifest and timestamp requests, push to official.
+"""One run, side by side: push and pull of a large blob, manifests, the trust server, push to official.
 
 Medians of several runs that alternate between the servers, so that a machine whose speed drifts does not favour one.
-Client and server share the machine's cores: quote the ratios. Needs docker-registry, notary-server, notary, curl, wrk.
+Client and server share the machine's cores: quote the ratios. Needs docker-registry, notary-server, curl, wrk.
 """
 
 import argparse
@@ -10,20 +10,19 @@ import json
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import urllib3
 from tests.hub_process import PASSWORD, HubProcess
 
+from benchmarks import trust
+from benchmarks.measure import MB, seconds, table, wrk
 from benchmarks.servers import Bench, Target, run
 
-MB = 1_000_000
+ROWS = ["registry", "official", "trust"]
 CUSTOMHOUSE = str(Path(sys.executable).with_name("customhouse"))
 
 
@@ -32,18 +31,23 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=200, help="MB of the blob")
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement")
     parser.add_argument("--seconds", type=int, default=4, help="seconds of each request measurement")
+    parser.add_argument("--tags", type=int, default=100_000, help="tags of the large repository")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="what to measure")
     options = parser.parse_args()
-    missing = [name for name in ("docker-registry", "notary-server", "notary", "curl", "wrk") if not shutil.which(name)]
+    missing = [name for name in ("docker-registry", "notary-server", "curl", "wrk") if not shutil.which(name)]
     if missing:
         print(f"missing: {', '.join(missing)}: apt-get install {' '.join(missing)}", file=sys.stderr)
         return 3
     with tempfile.TemporaryDirectory(prefix="customhouse-bench-") as folder:
         bench = Bench(Path(folder))
         try:
-            blobs(bench, options.size, options.runs)
-            manifests(bench, options.runs, options.seconds)
-            timestamps(bench, options.runs, options.seconds)
-            official(bench, options.runs)
+            if "registry" in options.rows:
+                blobs(bench, options.size, options.runs)
+                manifests(bench, options.runs, options.seconds)
+            if "official" in options.rows:
+                official(bench, options.runs)
+            if "trust" in options.rows:
+                trust.measure(bench, options.runs, options.seconds, options.tags)
         finally:
             bench.close()
     return 0
@@ -58,54 +62,32 @@ def blobs(bench: Bench, size: int, runs: int) -> None:
         path.write_bytes(os.urandom(size * MB))
         digest = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
         for target in bench.targets():
-            push = _seconds(lambda t=target, d=digest: _push(t, path, d))  # type: ignore[misc]
-            pull = _seconds(lambda t=target, d=digest: _pull(t, d, size * MB))  # type: ignore[misc]
+            push = seconds(lambda t=target, d=digest: _push(t, path, d))  # type: ignore[misc]
+            pull = seconds(lambda t=target, d=digest: _pull(t, d, size * MB))  # type: ignore[misc]
             if number:  # the first round warms up
                 pushed.setdefault(target.name, []).append(size / push)
                 pulled.setdefault(target.name, []).append(size / pull)
-    _table(f"push of {size} MB, hashed and durable", "MB/s", pushed)
-    _table(f"pull of {size} MB", "MB/s", pulled)
+    table(f"push of {size} MB, hashed and durable", "MB/s", pushed)
+    table(f"pull of {size} MB", "MB/s", pulled)
 
 
-def manifests(bench: Bench, runs: int, seconds: int) -> None:
+def manifests(bench: Bench, runs: int, length: int) -> None:
     """GET of a manifest by tag over 32 connections, in requests/s."""
     found: dict[str, list[float]] = {}
     for target in bench.targets():
         _push_manifest(target)
     for number in range(runs + 1):
         for target in bench.targets():
-            rate = _wrk(f"{target.url}/v2/staging/acme/bench/manifests/1", target.headers, seconds)
+            load = wrk(f"{target.url}/v2/staging/acme/bench/manifests/1", target.headers, length)
             if number:
-                found.setdefault(target.name, []).append(rate)
-    _table("GET manifest by tag, 32 connections", "requests/s", found)
-
-
-def timestamps(bench: Bench, runs: int, seconds: int) -> None:
-    """GET of timestamp.json over TLS, 32 connections, in requests/s."""
-    gun = f"{bench.notary.host}/acme/bench"
-    home = bench.folder / "notary-home"
-    roles = ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")
-    passphrases = {f"NOTARY_{role}_PASSPHRASE": "a passphrase" for role in roles}
-    notary = ["notary", "-s", f"https://{bench.notary.host}", "-d", str(home), "--tlscacert", str(bench.tls.ca)]
-    environment = {**os.environ, **passphrases}
-    subprocess.run([*notary, "init", "-p", gun], env=environment, check=True, capture_output=True)
-    found: dict[str, list[float]] = {}
-    _official_image(bench.hub, "1")
-    ours = f"{bench.hub.url}/v2/{bench.hub.host}/acme/timed/_trust/tuf/timestamp.json"
-    theirs = f"https://{bench.notary.host}/v2/{gun}/_trust/tuf/timestamp.json"
-    for number in range(runs + 1):
-        headers = bench.bearer(bench.hub, "https", "acme/timed")
-        for name, url, more in (("customhouse TLS", ours, headers), ("notary-server TLS", theirs, {})):
-            rate = _wrk(url, more, seconds)
-            if number:
-                found.setdefault(name, []).append(rate)
-    _table("GET timestamp.json over TLS, 32 connections", "requests/s", found)
+                found.setdefault(target.name, []).append(load.rate)
+    table("GET manifest by tag, 32 connections", "requests/s", found)
 
 
 def official(bench: Bench, runs: int) -> None:
     """From `image push --sign` of a small image until it is official, without an engine, in seconds."""
-    times = [_seconds(lambda n=number: _official_image(bench.hub, f"2.{n}")) for number in range(runs + 1)]  # type: ignore[misc]
-    _table("push --sign to official, small image, two commands", "s", {"customhouse TLS": times[1:]}, lower=True)
+    times = [seconds(lambda n=number: _official_image(bench.hub, f"2.{n}")) for number in range(runs + 1)]  # type: ignore[misc]
+    table("push --sign to official, small image, two commands", "s", {"customhouse TLS": times[1:]})
 
 
 def _official_image(hub: HubProcess, version: str) -> None:
@@ -176,33 +158,6 @@ def _push_manifest(target: Target) -> None:
         headers={**target.headers, "content-type": media_type},
     )
     assert answer.status == 201, answer.data
-
-
-def _wrk(url: str, headers: dict[str, str], seconds: int) -> float:
-    sent = {**headers, "accept": "application/vnd.oci.image.manifest.v1+json"}
-    words = [word for name, value in sent.items() for word in ("-H", f"{name}: {value}")]
-    shown = run(["wrk", "-t1", "-c32", f"-d{seconds}s", *words, url])
-    assert "Non-2xx" not in shown, shown
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", shown)[1])  # type: ignore[index]
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
-
-
-def _table(title: str, unit: str, found: dict[str, list[float]], *, lower: bool = False) -> None:
-    print(f"\n{title} ({unit}; median, min – max of {len(next(iter(found.values())))})")
-    medians = {name: statistics.median(values) for name, values in found.items()}
-    for name, values in found.items():
-        line = f"  {name:20} {medians[name]:10.2f}   {min(values):10.2f} – {max(values):.2f}"
-        suffix = " TLS" if name.endswith("TLS") else ""
-        others = [other for other in medians if not other.startswith("customhouse")]
-        peer = next((other for other in others if other.endswith("TLS") == bool(suffix)), "")
-        if name.startswith("customhouse") and peer:
-            line += f"   {medians[name] / medians[peer]:.2f}x {peer}"
-        print(line, flush=True)
 
 
 if __name__ == "__main__":

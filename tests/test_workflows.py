@@ -10,6 +10,7 @@ import os, signal, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 from customhouse.db import Database
+from customhouse.errors import Undetermined
 from customhouse.workflows import Workflows
 url, workflow_url, log, die = sys.argv[1:5]
 stranded = []
@@ -19,6 +20,7 @@ def one(argument): note("one " + argument); return "1"
 def two(argument):
     note("two " + argument)
     if die == "die": os.kill(os.getpid(), signal.SIGKILL)
+    if die == "silence": raise Undetermined("they do not answer")
     if die == "strand" and not stranded: stranded.append(1); raise SystemExit  # ends the thread, with no outcome
     return "2"
 def body(step, argument): return step("one", one, argument) + step("two", two, argument)
@@ -28,7 +30,7 @@ workflows.define("work", body)
 workflows.launch()
 workflows.start("work", "w-1", "x"); workflows.start("work", "w-1", "x")
 for _ in range(200):
-    if workflows.state("w-1") == "done": break
+    if workflows.state("w-1") in ("done", "broken"): break
     workflows.sweep(); time.sleep(0.05)
 print(workflows.state("w-1"), workflows.state("w-2"))
 workflows.close(1)
@@ -62,3 +64,9 @@ def test_work_whose_thread_died_without_an_outcome_goes_on(tmp_path: Path, datab
     done = run(tmp_path, database_url, "strand")
     assert done.stdout.split() == ["done", "None"], done.stderr
     assert (tmp_path / "log").read_text().split("\n") == ["one x", "two x", "two x", ""]
+
+
+def test_what_others_do_not_answer_is_asked_a_few_times_and_then_given_up(tmp_path: Path) -> None:
+    done = run(tmp_path, f"sqlite:///{tmp_path}/hub.db", "silence")
+    assert done.stdout.split() == ["broken", "None"], done.stderr
+    assert (tmp_path / "log").read_text().split("\n") == ["one x", *["two x"] * 5, ""]

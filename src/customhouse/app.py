@@ -42,6 +42,7 @@ from customhouse.registry import http as registry_http
 from customhouse.registry.transfer import ZeroCopy
 from customhouse.review import http as review_http
 from customhouse.settings import Settings, system_clock
+from customhouse.shortcut import protocol
 from customhouse.sources import http as sources_http
 from customhouse.trust import http as trust_http
 from customhouse.trust.bundle import Bundle
@@ -50,9 +51,14 @@ REQUEST_SECONDS, STEP_SECONDS = 5, 3
 METRICS_SECONDS = 5
 
 
-def application(hub: Hub) -> ASGIApp:
+def door_of_trust(hub: Hub) -> trust_http.TrustDoor:
+    """The trust server's door, to be given to `application`."""
+    return trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host, begin=hub.signers.begin)
+
+
+def application(hub: Hub, trust_door: trust_http.TrustDoor | None = None) -> ASGIApp:
     """Everything behind one origin."""
-    trust_door = trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host, begin=hub.signers.begin)
+    trust_door = trust_door or door_of_trust(hub)
     registry_door = registry_http.Door(hub.registry, hub.authorizer, hub.clients)
     answers = {"registry": registry_door.answered, "trust": trust_door.answered, "token": Counter(), "api": Counter()}
     # No path and no such method are told in the API's dialect too, wherever there is no door to tell it.
@@ -213,13 +219,15 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
     hub = Hub(settings, clock)
     host, port = settings.listen_address
     hub.start()
+    trust_door = door_of_trust(hub)
+    app = application(hub, trust_door)
     config = uvicorn.Config(
-        ZeroCopy(application(hub)) if settings.plain_http else application(hub),
+        ZeroCopy(app) if settings.plain_http else app,
         host=host,
         port=port,
         ssl_certfile=None if settings.plain_http else hub.tls.chain,
         ssl_keyfile=None if settings.plain_http else hub.tls.key,
-        http="httptools",
+        http=protocol(trust_door.prepared),
         loop="uvloop",
         lifespan="off",
         log_level="warning",

@@ -60,6 +60,7 @@ class _Https(HTTPSConnection):
         return made
 
     def connect(self) -> None:
+        self._handshake = None
         try:
             super().connect()
         finally:

@@ -186,18 +186,14 @@ class Transport:
 
     def __init__(
         self, url: str, *, credentials: Credentials | None = None, tls: Tls | None = None,
-        patience: Patience | None = None, onward: Collection[str] | None = None, deadline: float = math.inf,
+        patience: Patience | None = None, onward: Mapping[str, Tls] | None = None, deadline: float = math.inf,
     ) -> None:
-        """`onward`: where the server may send us; `deadline`: monotonic, may be moved."""
+        """`onward`: where the server may send us, and whom to believe there; `deadline`: monotonic, may be moved."""
         self.tls, self.patience, self.deadline = tls or Tls(), patience or Patience(), deadline
-        self._onward = None if onward is None else {origin(each) for each in (url, *onward)}
         self.url = server(url, encrypted=not self.tls.insecure)
         self.credentials = credentials or Credentials()
-        self._pool = ConnectionPools(
-            num_pools=4, maxsize=4, retries=False, blocksize=_PIECE, ssl_context=self.tls.context(),
-            assert_hostname=False if self.tls.insecure else None,
-            timeout=urllib3.Timeout(connect=self.patience.connect, read=self.patience.read),
-        )
+        self._onward = None if onward is None else {origin(each): there for each, there in onward.items()}
+        self._pools = {origin(self.url): self._connections(self.tls)}
         self._challenge: _Challenge | None = None
         self._tokens: dict[frozenset[str], tuple[str, float]] = {}
 
@@ -208,7 +204,8 @@ class Transport:
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.clear()
+        for pool in self._pools.values():
+            pool.clear()
 
     def request(
         self, method: str, path: str, *, scopes: Sequence[str] = (), query: Mapping[str, str] | None = None,
@@ -276,19 +273,29 @@ class Transport:
         raise RemoteFailed(f"{plain(url)} redirects more than {REDIRECTS} times")
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Body | None) -> Stream:
-        if self._onward is not None and origin(url) not in self._onward:
-            raise SentElsewhere(self.host, url)
+        where = origin(self.url if self._onward is None else url)
+        if self._onward is not None and where not in self._pools:
+            if where not in self._onward:
+                raise SentElsewhere(self.host, url)
+            self._pools[where] = self._connections(self._onward[where])
         if time.monotonic() > self.deadline:
             raise Unreachable(f"{self.host} took too long over its answers", hint="Try again later.")
         headers = {"User-Agent": f"customhouse/{__version__}", "Accept-Encoding": "identity"} | headers
         try:
-            response = self._pool.request(
+            response = self._pools[where].request(
                 method, url, headers=headers, body=body() if callable(body) else body, redirect=False,
                 preload_content=False, decode_content=False,
             )
         except wire.HTTPError as error:
             raise unreachable(url, error) from error
         return Stream(response, url, self.deadline)
+
+    def _connections(self, tls: Tls) -> ConnectionPools:
+        return ConnectionPools(
+            num_pools=4, maxsize=4, retries=False, blocksize=_PIECE, ssl_context=tls.context(),
+            assert_hostname=False if tls.insecure else None,
+            timeout=urllib3.Timeout(connect=self.patience.connect, read=self.patience.read),
+        )
 
     def _all(self, stream: Stream, budget: int, until: float | None = None) -> bytes:
         until, taken, pieces = time.monotonic() + self.patience.total if until is None else until, 0, []

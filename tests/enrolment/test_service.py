@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from customhouse.accounts.people import Principal
 from customhouse.enrolment.service import NotEnrolled, Untrusted
-from customhouse.errors import Denied, Invalid, NotFound
+from customhouse.errors import Conflict, Denied, Invalid, NotFound
 from customhouse.oci.digest import Digest
 from customhouse.testing.trust_simulator import TrustSimulator
 from customhouse.trust.documents import empty_targets, sign_targets, with_delegation
@@ -73,6 +73,10 @@ def test_a_publisher_cannot_vouch_for_himself(signed: Rooms, who: Principal) -> 
     with pytest.raises(Denied):
         signed.enrolment.enrol_from_staging(who, "acme", WEB)
     with pytest.raises(Denied):
+        signed.enrolment.enrol_key_ids(who, "acme", ["0" * 64])
+    with pytest.raises(Denied):
+        signed.enrolment.reset(who, "acme@registry.vendor.example/web", "begin anew")
+    with pytest.raises(Denied):
         signed.enrolment.remove(who, "acme", signed.enrolment.roots("acme")[0].id)
 
 
@@ -88,6 +92,42 @@ def test_what_cannot_be_enrolled_is_refused_with_a_reason(signed: Rooms) -> None
         signed.enrolment.enrol_from_staging(CARL, "acme", "acme/web")
     with pytest.raises(NotFound, match="holds no root yet"):
         signed.enrolment.enrol_from_staging(CARL, "acme", "staging/acme/none")
+
+
+def test_an_id_enrols_the_key_that_it_is_a_hash_of(rooms: Rooms) -> None:
+    """Before anything was pushed; in whatever spelling it was told."""
+    key = rooms.simulator().keys[ROOT][0].public.canonical_id
+    assert [item.id for item in rooms.enrolment.enrol_key_ids(CARL, "acme", [f" {key.upper()} ", key])] == [key]
+    rooms.simulator().sign_tag("1", CONTENT)
+    publish(rooms)
+    assert verify(rooms)["root"] == 1
+    assert [(item.id, item.subject) for item in rooms.enrolment.roots("acme")] == [(key, "its id")]
+    rooms.enrol()
+    assert len(rooms.enrolment.roots("acme")) == 1, "the same key by its certificate is no news"
+
+
+@pytest.mark.parametrize("wrong", ["", "abc", "0" * 63, "g" * 64, "0" * 65])
+def test_what_is_no_id_enrols_nothing(signed: Rooms, wrong: str) -> None:
+    for enrol in (
+        lambda: signed.enrolment.enrol_key_ids(CARL, "acme", [wrong]),
+        lambda: signed.enrolment.enrol_from_staging(CARL, "acme", WEB, [wrong]),
+    ):
+        with pytest.raises(Invalid, match="a key id has 64 hexadecimal digits"):
+            enrol()
+    assert len(signed.enrolment.roots("acme")) == 1
+
+
+def test_a_root_in_staging_is_confirmed_only_if_it_is_of_the_named_keys(rooms: Rooms) -> None:
+    """Somebody with the publisher's password signed there with a root of his own."""
+    rooms.simulator().sign_tag("1", CONTENT)
+    publish(rooms)
+    key, told = rooms.simulator().keys[ROOT][0].public.canonical_id, "0" * 64
+    for named in ([told], [key, told]):
+        with pytest.raises(Conflict, match=f"the root of {WEB} is of key {key}, not") as refused:
+            rooms.enrolment.enrol_from_staging(CARL, "acme", WEB, named)
+        assert refused.value.hint.startswith("Nothing was enrolled.")
+    assert rooms.enrolment.roots("acme") == [] and rooms.log("root") == []
+    assert rooms.enrolment.enrol_from_staging(CARL, "acme", WEB, [key])[0].id == key
 
 
 def test_a_key_that_is_removed_is_believed_no_more(signed: Rooms) -> None:

@@ -25,6 +25,11 @@ class Peer:
             assert self._process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(timeout=20)

@@ -17,12 +17,13 @@ from customhouse.oci.manifest import parse_manifest
 from customhouse.sources.service import SourceFailed, SourceUnknown
 from customhouse.testing.images import index
 from customhouse.testing.trust_simulator import TrustSimulator
-from customhouse.trust.names import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
+from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
 from tests.conftest import Clock
 from tests.peers.certificates import LoopbackCertificate
 from tests.rooms import ADMIN, CARL, MACHINE, OTTO, PAULA, READER, Rooms, image
 from tests.sources.conftest import register
 from tests.sources.vendor import SECRET, USER, Vendor
+from tests.test_transport import Server
 from tests.trust.serving import serving
 
 pytestmark = pytest.mark.needs("docker-registry", "notary-server", "notary")
@@ -349,6 +350,25 @@ def test_a_server_that_cannot_prove_who_it_is_is_not_believed(hub: Rooms, vendor
     assert refused.value.hint == f"An administrator gives its authority: {again}"
 
 
+def test_each_server_on_the_way_proves_itself_by_its_own_authority(hub: Rooms, vendor: Vendor) -> None:
+    front = Server(lambda request: request.send(307, Location=f"{vendor.registry_url}/v2/"))
+
+    def ask() -> bytes:
+        with hub.sources.open("acme", front.url) as transport:
+            return transport.request("GET", "/layer").body
+
+    try:
+        hub.sources.add(ADMIN, "acme", front.url)
+        hub.sources.add(ADMIN, "acme", vendor.registry_url)
+        with pytest.raises(SourceFailed, match=f"{vendor.registry.host} could not prove who it is") as refused:
+            ask()
+        assert f"source add {vendor.registry_url} --publisher acme --authority FILE" in refused.value.hint
+        hub.sources.add(ADMIN, "acme", vendor.registry_url, ca=vendor.ca)
+        assert ask() == b"{}"
+    finally:
+        front.close()
+
+
 # ---- memory (invariant T4)
 
 
@@ -376,6 +396,38 @@ def test_a_rollback_is_refused_for_ever(hub: Rooms, tmp_path: Path) -> None:
                 look()
         hub.sources.add(ADMIN, "other", f"https://{there.host}", ca=there.ca.read_text())
         assert hub.enrolment.offered("other", origin), "what one publisher saw says nothing to another"
+    database.close()
+
+
+def test_a_delegation_that_ended_there_begins_again(hub: Rooms, tmp_path: Path) -> None:
+    """As clients forget it: `docker trust signer remove` and `add`."""
+    database = Database(f"sqlite:///{tmp_path / 'there.db'}")
+    database.create()
+    with serving(database, tmp_path) as there:
+        gun = Gun.parse(f"{there.host}/vendor/app")
+        sim = TrustSimulator(gun, hub.clock())
+        sim.use_server_keys({role: there.service.key(gun, role, "v") for role in (SNAPSHOT, TIMESTAMP)})
+
+        def delegate() -> None:
+            sim.delegate(RELEASES)
+            sim.sign_tag("1", image().manifest_raw, RELEASES)
+            sim.bump(TARGETS)
+            there.service.publish(gun, sim.upload(), "v")
+
+        delegate()
+        hub.sources.add(ADMIN, "acme", f"https://{there.host}", ca=there.ca.read_text())
+        hub.enrolment.enrol_certificate(CARL, "acme", sim.keys[ROOT][0].public.public)
+        origin = Origin.parse(f"{gun}:1")
+        for _ in range(2):
+            sim.bump(RELEASES)
+            there.service.publish(gun, sim.upload(RELEASES), "v")
+        assert hub.enrolment.verify("", "acme", origin).versions[RELEASES] == 3
+        sim.remove_delegation(RELEASES)
+        sim.bump(TARGETS)
+        there.service.publish(gun, sim.upload(TARGETS), "v")
+        assert RELEASES not in hub.enrolment.verify("", "acme", origin).versions
+        delegate()
+        assert hub.enrolment.verify("", "acme", origin).versions[RELEASES] == 1
     database.close()
 
 

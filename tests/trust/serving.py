@@ -1,5 +1,6 @@
 """The trust door on a free loopback port over TLS, with a stub for who may do what."""
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -20,6 +21,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from customhouse.accounts.authorizer import Challenge, TokenRequired
 from customhouse.audit import Audit
@@ -75,6 +77,40 @@ class Listener:
         self.committed_updates.append(update)
 
 
+class Meeting:
+    """Before the application: holds publishes until so many have come as are awaited, then lets all go on at once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._awaited, self._here = 0, list[asyncio.Event]()
+        self.outcomes: list[int] = []
+
+    def of(self, count: int) -> None:
+        """The next `count` publishes meet; what came of this and of later ones is in `outcomes`."""
+        self._awaited, self.outcomes = count, []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith("/tuf/"):
+            await self._app(scope, receive, send)
+            return
+        if self._awaited:
+            arrived = asyncio.Event()
+            self._here.append(arrived)
+            if len(self._here) == self._awaited:
+                self._awaited = 0
+                for each in self._here:
+                    each.set()
+                self._here = []
+            await asyncio.wait_for(arrived.wait(), 60)
+
+        async def note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.outcomes.append(message["status"])
+            await send(message)
+
+        await self._app(scope, receive, note)
+
+
 @dataclass
 class Served:
     host: str
@@ -82,6 +118,7 @@ class Served:
     service: TrustService
     store: TrustStore
     listener: Listener
+    meeting: Meeting
 
 
 @contextmanager
@@ -107,18 +144,20 @@ def serving(database: Database, folder: Path) -> Iterator[Served]:
         )
         app.router.redirect_slashes = False  # as in the hub's own application
         certificate, key = _certificate(folder)
+        meeting = Meeting(app)
         config = uvicorn.Config(
-            app, ssl_certfile=str(certificate), ssl_keyfile=str(key), ssl_version=ssl.PROTOCOL_TLS_SERVER,
+            meeting, ssl_certfile=str(certificate), ssl_keyfile=str(key), ssl_version=ssl.PROTOCOL_TLS_SERVER,
             log_level="error", lifespan="off",
         )  # fmt: skip
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
-            yield Served(host, certificate, service, store, listener)
+            yield Served(host, certificate, service, store, listener, meeting)
         finally:
-            server.should_exit = True
+            server.should_exit = server.force_exit = True  # clients that keep a connection are not waited for
             thread.join(10)
+            assert not thread.is_alive()
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:

@@ -1,25 +1,29 @@
 """Each spoiler with each role, as an upload: refused with the exact reason, and nothing is stored."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from starlette.applications import Starlette
 
 from customhouse.audit import Audit
 from customhouse.db import Database
 from customhouse.errors import CustomhouseError
 from customhouse.signing import Vault
-from customhouse.testing.spoilers import Spoiler
+from customhouse.testing.spoilers import SPOILERS, Spoiler
 from customhouse.testing.spoilers.harmless import Harmless
-from customhouse.testing.trust_simulator import TrustSimulator
+from customhouse.testing.trust_simulator import TrustSimulator, multipart
+from customhouse.trust import http
 from customhouse.trust.metadata import parse_file
 from customhouse.trust.names import SNAPSHOT, TIMESTAMP, Gun, RoleName
 from customhouse.trust.service import SERVER_ROLES, TrustService
 from customhouse.trust.store import TrustStore
-from customhouse.trust.update import Stored, admit
+from customhouse.trust.update import Stored, VersionConflict, admit
 from customhouse.trust.verify import verify_repository
-from tests.trust.serving import MASTER
+from tests.trust.serving import MASTER, Listener, StubAuthorizer
 from tests.trust.spoiling import EACH_HARMLESS, EACH_SPOILER, NOW, complete
+from tests.trust.test_http import Wire
 
 
 @dataclass
@@ -81,6 +85,41 @@ def test_a_spoilt_upload_is_refused_with_the_exact_reason_and_changes_nothing(
         place.service.publish(place.gun, sent(sim), "mallory")
     assert expected.fits(refused.value), f"expected {expected}, got {refused.value!r} {vars(refused.value)}"
     assert place.state() == before
+
+
+def one_role_each() -> list[object]:
+    """Each spoiler that the server refuses, with one of its roles, the roles in turn."""
+    sim, found = complete(), []
+    for number, spoiler in enumerate(SPOILERS):
+        refused = [role for role in spoiler.roles if spoiler.at_server(sim, role)]
+        if refused:
+            role = refused[number % len(refused)]
+            found.append(pytest.param(spoiler, role, id=f"{spoiler.name}-{role}"))
+    return found
+
+
+@pytest.mark.parametrize(("spoiler", "role"), one_role_each())
+def test_the_door_gives_the_reason_in_the_form_and_length_that_clients_print(
+    server: Server, spoiler: Spoiler, role: RoleName
+) -> None:
+    place = server.for_(spoiler, role)
+    expected, sim = spoiler.at_server(place.sim, role), place.sim.copy()
+    assert expected is not None
+    spoiler.apply(sim, role)
+    body, kind = multipart(sent(sim))
+    authorizer = StubAuthorizer()
+    app = Starlette(routes=http.routes(place.service, authorizer, place.gun.host))
+    door = Wire(app, place.service, Listener(), authorizer)
+    answer = door("POST", f"/v2/{place.gun}/_trust/tuf/", body=body, kind=kind)
+    assert answer.status == 400 and len(answer.body) < 1024
+    if expected.error is VersionConflict:
+        assert answer.code == "VERSION"
+        return
+    assert answer.code == "INVALID_UPDATE"
+    name, text = answer.detail
+    printable = re.sub(r"[^ -~]", "?", expected.sentence.partition("…")[0]).replace('"', "'").replace("\\", "/")
+    assert name == expected.kind
+    assert text.startswith(printable[:600]), text
 
 
 def assert_accepted_without_it(spoiler: Spoiler, role: RoleName) -> None:

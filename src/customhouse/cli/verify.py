@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from customhouse.cli.consumer import Answer, Verification
 
 FIRST_SIGHT = (
-    "first sight of {host}: its root was taken from the hub itself, over TLS. "
+    "first sight of {host}: its root key {key} was taken from the hub itself, over TLS. "
     "To be sure, compare or pin it: customhouse trust export, and then --bundle."
 )
 CODES = {"certified": DONE, "not_certified": REFUSED, "undetermined": UNDETERMINED}
@@ -80,8 +80,8 @@ def _online(out: Output, connections: Connections, question: "Verification") -> 
             return question.online(transport, "bundle")
         if Kept(question.state, question.gun).root is not None:
             return question.online(transport, "known")
-        out.note(FIRST_SIGHT.format(host=host))
-        answer = HubApi(transport).transport.request("GET", "/api/v1/trust/bundle")
-        return replace(question, bundle=Bundle.parse(answer.body)).online(transport, "first_sight")
+        seen = Bundle.parse(HubApi(transport).transport.request("GET", "/api/v1/trust/bundle").body)
+        out.note(FIRST_SIGHT.format(host=host, key=", ".join(sorted(seen.root_keys))))
+        return replace(question, bundle=seen).online(transport, "first_sight")
     except CustomhouseError as error:
         return question.broken(error)

@@ -126,7 +126,7 @@ class SourcesService:
             raise SourceUnknown(where, publisher)
         transport = Transport(
             row["url"], credentials=self._login(row), tls=Tls(ca_pem=row["ca"]), patience=PATIENCE,
-            onward=[each["url"] for each in rows], deadline=time.monotonic() + self._seconds,
+            onward={each["url"]: Tls(ca_pem=each["ca"]) for each in rows}, deadline=time.monotonic() + self._seconds,
         )
         again = f"customhouse source add {row['url']} --publisher {publisher}"
         try:
@@ -140,8 +140,11 @@ class SourcesService:
             hint = f"An administrator gives the hub a login there: {again} --username NAME --password-stdin"
             raise SourceFailed(f"{row['host']} does not let the hub read this: {error.message}", hint=hint) from error
         except (Unreachable, RemoteFailed) as error:
-            prove = "could not prove" in error.message
-            hint = f"An administrator gives its authority: {again} --authority FILE" if prove else "Try again later."
+            hint = "Try again later."
+            for each in rows:
+                if error.message.startswith(f"{each['host']} could not prove"):
+                    add = f"customhouse source add {each['url']} --publisher {publisher} --authority FILE"
+                    hint = f"An administrator gives its authority: {add}"
             raise SourceFailed(error.message, hint=hint) from error
         finally:
             transport.close()

@@ -170,6 +170,13 @@ class TrustDoor:
             self.answered[response.status_code] += 1
             await response(scope, receive, send)
 
+    def prepared(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes] | None:
+        """Header lines and body of an answer that lies ready for a GET (shortcut.py)."""
+        found = self._ready.prepared(target, headers) if b"/_trust/tuf/" in target else None
+        if found is not None:
+            self.answered[200] += 1
+        return found
+
     async def _answer(self, request: Request) -> Answer:
         path, method = request.url.path, request.method
         if method not in _METHODS:
