@@ -15,7 +15,7 @@ from customhouse.hub import Remote
 from customhouse.oci.digest import Digest
 from customhouse.oci.manifest import parse_manifest
 from customhouse.sources.service import SourceFailed, SourceUnknown
-from customhouse.testing.images import index
+from customhouse.testing.images import BuiltImage, index
 from customhouse.testing.trust_simulator import TrustSimulator
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
 from tests.conftest import Clock
@@ -64,19 +64,35 @@ def test_an_image_of_a_vendor_becomes_official_byte_for_byte(hub: Rooms, vendor:
     assert (said["source"], said["trust_server"]) == (source, vendor.trust_server)
 
 
-def test_what_notary_signed_is_taken_as_well(hub: Rooms, vendor: Vendor, name: str) -> None:
-    built = image("by notary")
-    vendor.push(name, "1", built)
-    vendor.root_key()
-    size, digest = str(len(built.manifest_raw)), built.digest.hex
-    vendor.notary_does("init", "-p", vendor.gun(name))
-    vendor.notary_does("addhash", "-p", vendor.gun(name), "1", size, "--sha256", digest)
-    register(hub, vendor)
-    row = hub.go(submit(hub, vendor, f"{vendor.gun(name)}:1"))
-    assert row.state is State.AWAITING_ENROLMENT
-    hub.enrolment.enrol_key_ids(CARL, "acme", [vendor.root_key()])
-    done = hub.go(row)
-    assert (done.state, done.digest) == (State.PUBLISHED, built.digest)
+def test_what_notary_signed_is_taken_as_well_and_its_rotations_are_followed(
+    hub: Rooms, tls: LoopbackCertificate, tmp_path: Path
+) -> None:
+    vendor = Vendor(tmp_path / "vendor", tls)
+    gun = vendor.gun("vendor/app")
+
+    def release(tag: str, built: BuiltImage) -> None:
+        vendor.push("vendor/app", tag, built)
+        hashed = ("--sha256", built.digest.hex)
+        vendor.notary_does("addhash", "-p", gun, tag, str(len(built.manifest_raw)), *hashed)
+
+    try:
+        key, first, second = vendor.root_key(), image("by notary"), image("by notary, later")
+        vendor.notary_does("init", "-p", gun)
+        release("1", first)
+        register(hub, vendor)
+        row = hub.go(submit(hub, vendor, f"{gun}:1"))
+        assert row.state is State.AWAITING_ENROLMENT
+        hub.enrolment.enrol_key_ids(CARL, "acme", [key])
+        done = hub.go(row)
+        assert (done.state, done.digest) == (State.PUBLISHED, first.digest)
+
+        vendor.notary_does("key", "rotate", gun, "root")  # which the enrolled key vouches for
+        release("2", second)
+        done = hub.go(submit(hub, vendor, f"{gun}:2", "2"))
+        assert (done.state, done.digest) == (State.PUBLISHED, second.digest)
+        assert [each.id for each in hub.enrolment.roots("acme")] == [key] != [vendor.root_key()]
+    finally:
+        vendor.close()
 
 
 def test_an_unknown_tag_is_said_at_once(hub: Rooms, vendor: Vendor, name: str) -> None:
