@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from customhouse.accounts.people import ANONYMOUS
 from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import State
+from customhouse.cli.submission import submission_lines
 from customhouse.enrolment.origin import Origin
 from customhouse.errors import CustomhouseError
 from customhouse.oci.digest import Digest
@@ -90,6 +91,25 @@ def test_another_trust_server_is_another_submission(intake: CertificationService
     second = intake.submit(PAULA, other, WEB, "1")
     assert second.id != first.id and intake.get(first.id).state is State.SUPERSEDED
     assert second.origin == other and other.asked == "https://notary.vendor.example"
+
+
+def test_a_server_has_one_name_and_so_one_memory(intake: CertificationService) -> None:
+    row = intake.submit(PAULA, ORIGIN, WEB, "1")
+    same = Origin.parse("Registry.VENDOR.example/app:2", "")
+    assert same == ORIGIN and intake.submit(PAULA, same, WEB, "1").id == row.id
+    assert Origin.parse(str(ORIGIN), "https://Notary.vendor.example/").asked == "https://notary.vendor.example"
+
+
+def test_people_are_told_where_it_is_from_and_what_comes_next(rooms: Rooms, intake: CertificationService) -> None:
+    row = intake.submit(PAULA, Origin.parse(str(ORIGIN), "https://notary.vendor.example"), WEB, "1")
+    with rooms.database.write() as tx:
+        intake.move(tx, row, State.REJECTED, "the signature does not hold")
+    lines = submission_lines(review_http.as_json(intake.get(row.id), HOST, []))
+    assert "  source    registry.vendor.example/app:2, signed at https://notary.vendor.example" in lines
+    assert lines[-1] == (
+        "  next      Correct what is named above, sign it there, then: customhouse submit "
+        "registry.vendor.example/app:2 --as acme/web:1 --trust-server https://notary.vendor.example"
+    )
 
 
 # ---- the doors

@@ -31,7 +31,7 @@ _NEXT = {
 }
 _NEXT_REMOTE = _NEXT | {
     "awaiting_enrolment": "A certifier confirms the key with the command above, after asking the publisher for its id.",
-    "rejected": "Correct what is named above, sign it there, then: customhouse submit {source} --as {name}",
+    "rejected": "Correct what is named above, sign it there, then: customhouse submit {source} --as {name}{at}",
 }
 
 
@@ -194,7 +194,8 @@ def submission_lines(row: dict[str, Any], *, fingerprints: bool = False) -> list
     if advice:
         repository = Reference.parse(row["reference"]).repository
         name = repository.removeprefix("staging/") + f":{Reference.parse(row['reference']).tag}"
-        names = {"repository": repository, "name": name, "official": row.get("official_reference"), **row}
+        at = f" --trust-server {row['trust_server']}" if row.get("trust_server") else ""
+        names = {"repository": repository, "name": name, "at": at, "official": row.get("official_reference"), **row}
         lines.append("  next      " + advice.format(**names))
     return lines
 

@@ -18,7 +18,7 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str, trust_server: str = "") -> Self:
-        """REGISTRY/NAME:TAG. Raises InvalidReference, InvalidGun, Invalid."""
+        """REGISTRY/NAME:TAG, the host in one spelling. Raises InvalidReference, InvalidGun, Invalid."""
         reference = Reference.parse(text)
         if reference.registry is None or reference.tag is None or reference.digest is not None:
             raise Invalid(
@@ -26,7 +26,8 @@ class Origin:
             )
         if len(trust_server) > 300:
             raise Invalid("the trust server's address is too long", hint="Write it as https://HOST[:PORT].")
-        return cls(Gun.parse(reference.name), reference.tag, trust_server.rstrip("/"))
+        gun = Gun.parse(f"{reference.registry.lower()}/{reference.repository}")
+        return cls(gun, reference.tag, trust_server.rstrip("/").lower())
 
     @property
     def asked(self) -> str:
