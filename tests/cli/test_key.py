@@ -50,6 +50,8 @@ def test_a_key_is_made_with_its_public_file_and_nothing_is_written_over(person: 
     assert "a targets key is for one repository" in person("key", "generate", "t", "--role", "targets", code=2).err
     assert "a key in a file is ecdsa-p256" in person("key", "generate", "t", "--type", "ed25519", code=2).err
     assert "cannot be the name of a key" in person("key", "generate", "Bob", "--dir", tmp_path, code=1).err
+    assert "is no name of a key but a path" in person("key", "generate", "../bob", "--role", "root", code=2).err
+    assert len(private(person)) == 1
 
 
 @pytest.mark.needs("openssl")

@@ -263,14 +263,16 @@ def test_several_tags_are_signed_at_once_by_what_they_are_or_by_a_digest(
     first = person("image", "push", layout(tmp_path / "one"), f"{name}:1", "--json").json["digest"]
     second = person("image", "push", layout(tmp_path / "two", Labels={"a": "b"}), f"{name}:2", "--json").json["digest"]
 
-    would = person("image", "sign", f"{name}:1", "2", "--dry-run", "--json").json
-    assert [(row["reference"], row["digest"], row["roles"]) for row in would] == [
-        (f"{name}:1", first, ["targets"]), (f"{name}:2", second, ["targets"])
-    ]
+    would = person("image", "sign", f"{name}:1", "2", "--dry-run")
+    assert f"there is no trust data for {name} yet: the first signature makes it" in would.err
     assert "there is no trust data" in person("trust", "list", name, code=1).err
     signed = person("image", "sign", f"{name}:1", "2", "--json").json
     assert [(row["digest"], row["roles"], row["missing"]) for row in signed] == [
         (first, ["targets"], {}), (second, ["targets"], {})
+    ]
+    would = person("image", "sign", f"{name}:1", "2", "--dry-run", "--json").json
+    assert [(row["reference"], row["digest"], row["roles"]) for row in would] == [
+        (f"{name}:1", first, ["targets"]), (f"{name}:2", second, ["targets"])
     ]
     assert person("image", "sign", f"{name}@{first}", "1.0", "stable").out.splitlines() == [
         f"{name}:1.0@{first}", f"{name}:stable@{first}"

@@ -94,6 +94,8 @@ def sign(
     if dry_run:
         roles = publisher.roles(gun, tuple(meant))
         out.note("nothing is signed: --dry-run")
+        if not any(roles.values()):
+            out.note(f"there is no trust data for {gun} yet: the first signature makes it")
         rows = [
             {"reference": f"{target.name}:{tag}", "digest": str(digest), "size": size, "roles": roles[tag]}
             for tag, (digest, size) in meant.items()

@@ -50,7 +50,9 @@ def generate(
     role, target = role or name, folder / f"{name}.pub"
     if role == "targets" and not gun:
         raise click.UsageError("a targets key is for one repository: name it with --repository")
-    if "/" in name or target.exists():
+    if "/" in name:
+        raise click.UsageError(f"{name} is no name of a key but a path; the folder of its public part is --dir")
+    if target.exists():
         raise Conflict(f"there is already a file {target}", hint="Keep it, or choose another name or --dir.")
     if device:
         uri = Uri.parse(device)
@@ -78,6 +80,8 @@ def load(out: Output, source: str, name: str | None, gun: str, keys: KeyDirector
     if source.startswith("pkcs11:"):
         uri = Uri.parse(source)
         role = name or uri.label
+        if not role:
+            raise click.UsageError("the URI does not say whose key it is: give --name")
         _made(out, keys.add_device(uri, role, gun), role, None, keys)
         return
     path = Path(source)

@@ -110,11 +110,15 @@ class TrustPublisher:
         return self.persist(gun, act)
 
     def roles(self, gun: Gun, tags: Sequence[str]) -> dict[str, list[RoleName]]:
-        """The roles in which the keys here would sign each tag. Raises KeyMissing, OutOfPaths."""
+        """The roles in which the keys here would sign each tag; none where nothing is signed yet. Nothing is changed.
+
+        Raises KeyMissing, OutOfPaths.
+        """
+        anchor = Anchor(known_root=self.keys.known_root(gun))
         try:
-            repository = self.read(gun)
+            repository = TrustClient(self.transport).fetch_for_update(gun, anchor, self.clock())
         except NoTrustData:
-            return {tag: [TARGETS] for tag in tags}
+            return {tag: [] for tag in tags}
         return {tag: self._roles(repository, tag) for tag in tags}
 
     def remove_tag(self, gun: Gun, tag: str) -> Published:
