@@ -2,12 +2,15 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from customhouse.keys import PrivateKey
 from customhouse.testing.trust_simulator import TrustSimulator
-from customhouse.trust.canonical import NotCanonical, canonical, parse, published
+from customhouse.trust.canonical import JSON, MAXIMUM_DEPTH, NotCanonical, _write, canonical, parse, published
 from customhouse.trust.fields import InvalidMetadata
 from customhouse.trust.metadata import parse_file, parse_root, parse_targets
 from customhouse.trust.names import ROOT, TARGETS, Gun, InvalidGun, InvalidRole, RoleName
@@ -142,6 +145,56 @@ def test_canonical_json_escapes_two_characters_only() -> None:
     for wrong in (b'"\\ud800"', b'"\\n"', b'"\\u007f"'):
         with pytest.raises(NotCanonical):
             canonical(parse(wrong))
+
+
+def written_plainly(value: JSON) -> bytes | str:
+    """Canonical form by the plain writer alone, or why there is none."""
+    parts: list[str] = []
+    try:
+        _write(value, parts, 0)
+        return "".join(parts).encode()
+    except NotCanonical as error:
+        return error.reason
+    except UnicodeEncodeError:
+        return "a text in it holds half of a surrogate pair"
+
+
+def written(value: JSON) -> bytes | str:
+    try:
+        return canonical(value)
+    except NotCanonical as error:
+        return error.reason
+
+
+texts = st.text(st.sampled_from("ab\\\"/n\n\x7f\u00e9<\u2028\ud800\U0001f600"), max_size=5) | st.text(max_size=3)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**60), 2**60) | texts,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    )
+)
+def test_the_quick_writer_of_canonical_json_writes_and_refuses_as_the_plain_one(value: JSON) -> None:
+    assert written(value) == written_plainly(value)
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+@pytest.mark.parametrize("depth", range(30, 36))
+def test_both_writers_stop_at_the_same_depth(kind: type, depth: int) -> None:
+    for inner in ([], 1, {"a": 1}, "\n"):
+        value: Any = inner
+        for _ in range(depth):
+            value = [value] if kind is list else {"a": value}
+        assert written(value) == written_plainly(value)
+    assert written(_nested(100_000)) == f"it is nested deeper than {MAXIMUM_DEPTH}"
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 @pytest.mark.parametrize(
