@@ -88,7 +88,7 @@ class CertificationService:
             raise TooManyTags(len(update.changed))
         self._store.lock(tx, f"intake:{repository}")
         open_rows: dict[str, list[Submission]] = {}
-        for older in self._store.hold_unfinished(tx, repository):
+        for older in self._store.hold_unfinished(tx, repository, [*update.changed, *update.removed]):
             open_rows.setdefault(older.tag, []).append(older)
         for tag in update.changed:
             for older in open_rows.get(tag, ()):
@@ -126,7 +126,7 @@ class CertificationService:
             newest = self._store.latest(tx, repository, tag)
             if newest and (newest.origin, newest.digest) == (origin, signed.digest) and newest.state in _STANDING:
                 return newest
-            for older in self._store.hold_unfinished(tx, repository):
+            for older in self._store.hold_unfinished(tx, repository, [tag]):
                 if older.tag == tag:
                     self.move(tx, older, State.SUPERSEDED, f"{origin} was submitted: {signed.digest}")
             row = self._receive(tx, offer)

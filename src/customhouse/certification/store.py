@@ -94,6 +94,9 @@ certification = Table(
 )
 
 
+MOST_NAMED = 10_000  # in one statement; engines take 32,766 parameters or more
+
+
 class CertificationStore(Store):
     """Every method that takes `tx` works inside the caller's transaction."""
 
@@ -140,10 +143,13 @@ class CertificationStore(Store):
         ).scalar()
         return max(snapshot_version, (highest or 0) + 1)
 
-    def hold_unfinished(self, tx: Connection, repository: str) -> list[Submission]:
-        """Submissions of a repository that are not final; nobody else moves them before this transaction ends."""
+    def hold_unfinished(self, tx: Connection, repository: str, tags: Sequence[str]) -> list[Submission]:
+        """Submissions of these tags, and maybe of others of the repository, that are not final; nobody else moves them
+        before this transaction ends."""
         table = submission_table
         query = select(table).where(table.c.repository == repository, table.c.state.in_(_values(ACTIVE | RESTING)))
+        if len(tags) <= MOST_NAMED:
+            query = query.where(table.c.tag.in_(tags))
         return [_submission(row._mapping) for row in tx.execute(query.order_by(table.c.id).with_for_update())]
 
     def hold_in_state(self, tx: Connection, state: State, publisher: str) -> list[Submission]:
