@@ -3,6 +3,7 @@
 1. Sizes come first: what the manifests announce is added up before a blob is asked for, and refused where it is more
    than is taken. No blob gets more bytes than were announced, and a source that sends too slowly is given up.
 2. A blob is fetched unless this repository holds it: that another one does gives no right to it (R3).
+   One that was cut, by the network or by a crash of ours, is found again and goes on where it stopped.
 3. Blobs, then the manifests of an index, then the top: each with the rules of a push. A repeat fetches what is missing.
 4. What is to be fetched from elsewhere (foreign layers), and an index of indexes, is refused: no check could see it.
 """
@@ -10,16 +11,18 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from customhouse import faults
-from customhouse.blobs import DigestMismatch, Upload
-from customhouse.errors import Invalid, NotFound, TooLarge
+from customhouse.blobs import DigestMismatch, Upload, UploadBusy
+from customhouse.errors import Invalid, NotFound, TooLarge, Unavailable
 from customhouse.oci.digest import Digest
 from customhouse.oci.image import MOST_PLATFORMS
 from customhouse.oci.manifest import INDEX_TYPES, Descriptor, InvalidManifest, Manifest, parse_manifest
 from customhouse.registry.client import ContentMismatch, RegistryClient, RemoteManifest
+from customhouse.registry.content import UploadUnknown
 from customhouse.registry.service import RegistryService
-from customhouse.remote import Unreachable
+from customhouse.remote import RemoteFailed, Unreachable
 
 TRIES = 4
 PATIENCE_SECONDS, SLOWEST = 300.0, 500_000  # for a whole image: these seconds, and so many bytes a second
@@ -104,14 +107,22 @@ class Importer:
         except NotFound:
             pass
         uploads = self._registry.uploads
-        name = uploads.begin(target)
-        upload = uploads.resume(target, name)
+        name = sha256(f"{target}@{digest}".encode()).hexdigest()[:32]
+        try:
+            upload = uploads.resume(target, name)
+        except UploadUnknown:
+            upload = uploads.resume(target, uploads.begin(target, name))
+        except UploadBusy as error:
+            raise Unavailable(f"{digest} is being fetched already", hint="It is tried again.") from error
         try:
             self._fetch(client, source, digest, size, upload)
             faults.point("import.blob.fetched")
             uploads.finish(target, name, upload, digest)
         except DigestMismatch as error:  # and with it the upload is over
             raise ContentMismatch(f"blob {source}@{digest}", digest, error.found) from error
+        except (Unreachable, RemoteFailed):
+            upload.close()  # to go on from there; a sweep has it if nobody does
+            raise
         except BaseException:
             uploads.abandon(name, upload)
             raise
@@ -120,7 +131,7 @@ class Importer:
 
     def _fetch(self, client: RegistryClient, source: str, digest: Digest, size: int, upload: Upload) -> None:
         failures = 0
-        while True:
+        while upload.offset < size:
             before = upload.offset
             try:
                 self._read_on(client, source, digest, size, upload)

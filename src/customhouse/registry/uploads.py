@@ -52,11 +52,11 @@ class Uploads:
         self._attach = attach
         self._clock = clock
 
-    def begin(self, repository: str) -> str:
-        """The id of a new upload. Raises InvalidName."""
+    def begin(self, repository: str, name: str = "") -> str:
+        """The id of a new upload, which may be chosen by a caller who wants to find it again. Raises InvalidName."""
         if not valid_repository(repository):
             raise InvalidName(repository)
-        name = uuid4().hex
+        name = name or uuid4().hex
         with self._rows.write() as tx:
             self._rows.begin_upload(tx, name, repository, self._clock())
         faults.point("registry.upload.begun")
