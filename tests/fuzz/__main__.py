@@ -4,6 +4,7 @@ Ends with 1 when one broke; the input that did it is shown, and the folder where
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,8 @@ def main() -> int:
         if done.returncode:
             print(done.stdout[-4000:], done.stderr[-4000:], f"the input is in {folder}", sep="\n", flush=True)
             broken.append(name)
+        else:
+            shutil.rmtree(folder)
     print("broken: " + ", ".join(broken) if broken else "nothing broke")
     return 1 if broken else 0
 
