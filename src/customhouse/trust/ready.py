@@ -19,7 +19,7 @@ REMEMBERED = 4096
 LONGEST_KEY = 4096  # longer tokens are judged each time: the table is for what is asked often
 MOST_BYTES = 32 * 1024 * 1024
 BODY = (b"content-length", b"transfer-encoding")
-PIECE = 256 * 1024  # so much of a large file is handed on before the client has taken some
+PIECE = 64 * 1024  # so much of a large file is handed on before the client has taken some
 
 
 class Ready(NamedTuple):
