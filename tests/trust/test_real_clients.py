@@ -14,7 +14,7 @@ from customhouse.keyfiles import KeyFile, read_key_file, write_key_file
 from customhouse.keys import PrivateKey, PublicKey
 from customhouse.testing.trust_simulator import TrustSimulator
 from customhouse.trust import signers
-from customhouse.trust.metadata import parse_file
+from customhouse.trust.metadata import parse_file, parse_root
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.update import VersionConflict
 from tests.trust.serving import Served, serving
@@ -173,6 +173,22 @@ def test_a_refusal_reaches_the_user_as_a_sentence(alice: Client) -> None:
     assert f"this hub signs for {alice.served.host} only" in other
     alice.served.listener.refusal = VersionConflict(alice.gun, TARGETS, 2, 3)
     assert "run the same command again" in alice.notary("init", "-p", alice.gun, fails=True)
+
+
+@pytest.mark.needs("notary")
+def test_the_snapshot_key_goes_to_the_server_back_to_notary_and_to_the_server_again(
+    alice: Client, consumer: Client
+) -> None:
+    gun, service = alice.gun, alice.served.service
+    alice.notary("init", "-p", gun)
+    for turn, words in enumerate((("-r",), (), ("-r",))):
+        alice.notary("key", "rotate", gun, "snapshot", *words)
+        alice.notary("add", "-p", gun, f"v{turn}", alice.target("x", f"{turn}"))
+        assert f"v{turn} " in consumer.notary("list", gun)
+        root = parse_root(service.repository_files(Gun(gun))[ROOT]).body
+        held = service.key(Gun(gun), SNAPSHOT, "alice").key_id
+        assert (held in root.roles[SNAPSHOT].key_ids) == bool(words)
+        assert root.version == turn + 2
 
 
 @pytest.mark.needs("notary")
