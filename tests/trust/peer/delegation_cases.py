@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -251,17 +252,16 @@ def expired(repository: Repository, role: str) -> Iterator[object]:
 @case("what is published after targets, a delegation or the root has expired")
 def after_expiry(repository: Repository) -> Iterator[object]:
     """One wait for all three."""
-    soon = format_expires(NOW.now(NOW.tzinfo) + timedelta(seconds=3))
     sims = {}
     for number, role in enumerate((TARGETS, ALICE, ROOT)):
         other = Repository(repository.side, f"{repository.gun.rpartition('/')[2]}-{number}")
         for name in (RELEASES, ALICE):
             other.sim.delegate(name)
-        files = other.sim.upload()
-        files[role] = edited(files[role], lambda signed: signed.update(expires=soon), *other.sim.keys[role])
+        files, end = other.sim.upload(), NOW.now(NOW.tzinfo) + timedelta(seconds=5)
+        files[role] = edited(files[role], partial(dict.update, expires=format_expires(end)), *other.sim.keys[role])
         yield other.publish(files)
         sims[other] = other.sim
-    time.sleep(4)
+    time.sleep(max(0, (end - NOW.now(NOW.tzinfo)).total_seconds() + 0.2))
     for other, sim in sims.items():
         sim.bump(RELEASES)
         yield other.publish(sim.upload(RELEASES))
