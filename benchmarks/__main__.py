@@ -1,7 +1,8 @@
 """One run, side by side: push and pull of a large blob, manifests, the trust server, push to official.
 
 Medians of several runs that alternate between the servers, so that a machine whose speed drifts does not favour one.
-Client and server share the machine's cores: quote the ratios. Needs docker-registry, notary-server, curl, wrk.
+Client and server share the machine's cores: quote the ratios. Needs docker-registry, notary-server, curl,
+wrk, go.
 """
 
 import argparse
@@ -34,9 +35,9 @@ def main() -> int:
     parser.add_argument("--tags", type=int, default=100_000, help="tags of the large repository")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="what to measure")
     options = parser.parse_args()
-    missing = [name for name in ("docker-registry", "notary-server", "curl", "wrk") if not shutil.which(name)]
+    missing = [name for name in ("docker-registry", "notary-server", "curl", "wrk", "go") if not shutil.which(name)]
     if missing:
-        print(f"missing: {', '.join(missing)}: apt-get install {' '.join(missing)}", file=sys.stderr)
+        print(f"missing: {', '.join(missing)}: apt-get install {' '.join(missing)} (go: golang)", file=sys.stderr)
         return 3
     with tempfile.TemporaryDirectory(prefix="customhouse-bench-") as folder:
         bench = Bench(Path(folder))

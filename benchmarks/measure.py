@@ -30,6 +30,14 @@ def wrk(url: str, headers: dict[str, str], seconds: int) -> Load:
     return Load(float(rate), int(re.search(r"(\d+) requests in", shown)[1]))  # type: ignore[index]
 
 
+def connections(program: str, url: str, ca: Path, headers: dict[str, str], length: int, workers: int) -> Load:
+    """GET over a new connection each time; `program` is connections.go, built."""
+    token = headers.get("authorization", "")
+    command = [program, "-url", url, "-ca", str(ca), "-authorization", token, "-length", f"{length}s"]
+    requests = int(run([*command, "-workers", str(workers)]).split()[0])
+    return Load(requests / length, requests)
+
+
 def seconds(work: Callable[[], object]) -> float:
     """How long it takes."""
     began = time.monotonic()

@@ -2,8 +2,9 @@
 
 1. Both hold the same repositories, made by the trust simulator. notary-server keeps all in memory, and asks nobody for
    a token: it does less.
-2. A new connection for each request, as docker's clients make them: wrk with `Connection: close`, which shakes hands in
-   full each time. Beside the rate stands what the server itself took of a processor, since wrk takes its share too.
+2. A new connection for each request: connections.go, with the HTTP client that docker's own is made of. (wrk turns in
+   circles while it waits for a hand-shake, and takes the processor from whom it measures.) Beside each rate stands what
+   the server itself took of a processor.
 3. The names that fill a large file lie outside its role's paths, so that what is measured is the trust server and not
    100,000 submissions; the one name that is added is a tag, and makes one.
 """
@@ -15,11 +16,12 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 import urllib3
 
-from benchmarks.measure import MB, memory, seconds, table, wrk
-from benchmarks.servers import Bench, cpu_seconds
+from benchmarks.measure import MB, connections, memory, seconds, table, wrk
+from benchmarks.servers import Bench, cpu_seconds, run
 from customhouse.keys import PublicKey
 from customhouse.testing.trust_simulator import TrustSimulator, multipart
 from customhouse.trust.canonical import published
@@ -37,6 +39,7 @@ class TrustServer:
     host: str
     pid: int
     bench: Bench
+    ca: Path
     pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(cert_reqs="CERT_NONE"))
 
     def headers(self, repository: str) -> dict[str, str]:
@@ -79,8 +82,8 @@ class TrustServer:
 def measure(bench: Bench, runs: int, length: int, tags: int) -> None:
     """Every row; `length` is the seconds of each run of requests."""
     servers = [
-        TrustServer("customhouse TLS", bench.hub.host, bench.hub.process.pid, bench),  # type: ignore[union-attr]
-        TrustServer("notary-server TLS", bench.notary.host, bench.notary.pid, bench),
+        TrustServer("customhouse TLS", bench.hub.host, bench.hub.process.pid, bench, bench.hub.ca),  # type: ignore[union-attr]
+        TrustServer("notary-server TLS", bench.notary.host, bench.notary.pid, bench, bench.tls.ca),
     ]
     reading(servers, runs, length)
     publishing(servers, runs)
@@ -96,18 +99,24 @@ def reading(servers: list[TrustServer], runs: int, length: int) -> None:
         server.publish(repository, server.simulator(repository, headers).upload(), headers)
         targets = sha256(server.get(repository, "targets.json", headers)).hexdigest()
         files[server.name] = {"timestamp.json": "timestamp.json", "targets by hash": f"targets.{targets}.json"}
-    for title, file, more in (
-        ("GET timestamp.json over TLS, 32 connections", "timestamp.json", {}),
-        ("GET targets by hash over TLS, 32 connections", "targets by hash", {}),
-        ("GET timestamp.json, a new TLS connection each", "timestamp.json", {"connection": "close"}),
+    program = str(servers[0].bench.folder / "connections")
+    run(["go", "build", "-o", program, str(Path(__file__).with_name("connections.go"))])
+    for title, file, workers in (
+        ("GET timestamp.json over TLS, 32 connections", "timestamp.json", 0),
+        ("GET targets by hash over TLS, 32 connections", "targets by hash", 0),
+        ("GET timestamp.json, a new TLS connection each, one by one", "timestamp.json", 1),
+        ("GET timestamp.json, a new TLS connection each, 8 at once", "timestamp.json", 8),
     ):
         rates: dict[str, list[float]] = {server.name: [] for server in servers}
         costs: dict[str, list[float]] = {server.name: [] for server in servers}
         for number in range(runs + 1):
             for server in servers:
-                headers = {**server.headers(repository), **more}
+                headers, url = server.headers(repository), server.base(repository) + files[server.name][file]
                 before = cpu_seconds(server.pid)
-                load = wrk(server.base(repository) + files[server.name][file], headers, length)
+                if workers:
+                    load = connections(program, url, server.ca, headers, length, workers)
+                else:
+                    load = wrk(url, headers, length)
                 cost = (cpu_seconds(server.pid) - before) / load.requests * 1e6
                 if number:
                     rates[server.name].append(load.rate)

@@ -114,7 +114,10 @@ def test_a_second_start_changes_nothing_and_the_last_month_renews_the_server_onl
 def test_nothing_outlives_the_authority(tmp_path: Path, now: datetime) -> None:
     tls.ensure(tmp_path, "localhost", now)
     late = tls.ensure(tmp_path, "localhost", now + timedelta(days=3600))
-    server, authority = x509.load_pem_x509_certificates(late.chain.read_bytes())
+    assert late.authority is not None
+    [server], [authority] = (
+        x509.load_pem_x509_certificates(file.read_bytes()) for file in (late.chain, late.authority)
+    )
     assert server.not_valid_after_utc == authority.not_valid_after_utc
 
 

@@ -4,7 +4,9 @@
    it opens no other door.
 2. The server certificate is renewed by a start within 30 days of its end; the authority stays, since clients
    have installed it.
-3. `localhost` and the loopback addresses are always among the names: the operator's own first try.
+3. The authority is not shown with the server certificate: whoever trusts it has it, and to whom it is shown checks one
+   signature more in each hand-shake.
+4. `localhost` and the loopback addresses are always among the names: the operator's own first try.
 """
 
 import ipaddress
@@ -51,8 +53,7 @@ def ensure(folder: Path, host: str, now: datetime) -> Certificates:
         assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
         certificate, secret = _make_server(host, issuer, issuer_key, now)
         write_whole(key, _private_pem(secret))
-        pem = serialization.Encoding.PEM
-        write_whole(chain, certificate.public_bytes(pem) + issuer.public_bytes(pem), 0o644)
+        write_whole(chain, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     return Certificates(authority, chain, key)
 
 
