@@ -120,7 +120,7 @@ def test_of_many_signatures_of_one_tag_at_once_the_last_one_stands(town: Site) -
     assert any(not isinstance(item, Exception) for item in results), results
     rest(town, name, "1", "published")
     with town.publisher.transport() as transport:
-        signed = town.publisher.trust(transport)._read(town.publisher.gun(name)).tags["1"].digest
+        signed = town.publisher.trust(transport).read(town.publisher.gun(name)).tags["1"].digest
     assert town.tag(name, "1") == signed
     states = [item["state"] for item in town.submissions(name) if item["reference"].endswith(":1")]
     assert states.count("published") >= 1
