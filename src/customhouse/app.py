@@ -216,6 +216,7 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for quiet in ("alembic", "dbos"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each broken upload, from anybody
     hub = Hub(settings, clock)
     host, port = settings.listen_address
     hub.start()
