@@ -51,7 +51,7 @@ class _Http(HTTPConnection):
                 watch.done()
 
 
-class _Https(HTTPSConnection):
+class _Https(_Http, HTTPSConnection):
     _handshake: _Watch | None = None
 
     def _new_conn(self) -> socket.socket:
@@ -66,14 +66,6 @@ class _Https(HTTPSConnection):
         finally:
             if self._handshake is not None:
                 self._handshake.done()
-
-    def getresponse(self) -> Any:
-        watch = _Watch(self.sock, self.timeout) if self.sock else None
-        try:
-            return super().getresponse()
-        finally:
-            if watch is not None:
-                watch.done()
 
 
 class _HttpPool(HTTPConnectionPool):

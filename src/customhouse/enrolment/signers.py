@@ -62,9 +62,7 @@ class SignersService:
     def add(self, principal: Principal, publisher: str, name: str, pem: bytes) -> EnrolledSigner:
         """Let a public key (PEM) sign every tag of a publisher. Raises Denied, Conflict, InvalidKey."""
         self._enrolment.require_may_enrol(principal, publisher)
-        new, now = EnrolledSigner(signer_name(name), PublicKey.of_pem(pem)), self._clock()
-        if new.key.certificates:
-            new = EnrolledSigner(new.name, new.key.bare)
+        new, now = EnrolledSigner(signer_name(name), PublicKey.of_pem(pem).bare), self._clock()
         with self._store.write() as tx:
             self._store.lock_roots(tx, publisher)
             there = self._store.signers(tx, publisher)

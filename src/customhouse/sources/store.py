@@ -34,12 +34,6 @@ class SourcesStore(Store):
         gone = delete(source).where(source.c.publisher == publisher, source.c.host == host)
         return tx.execute(gone).rowcount == 1
 
-    def find(self, tx: Connection, publisher: str, host: str) -> dict[str, Any] | None:
-        """One, with its sealed secret."""
-        query = select(source).where(source.c.publisher == publisher, source.c.host == host)
-        row = tx.execute(query).one_or_none()
-        return dict(row._mapping) if row else None
-
     def all(self, tx: Connection, publishers: frozenset[str] | None) -> list[dict[str, Any]]:
         """In order of publisher and host; None: everybody's."""
         query = select(source).order_by(source.c.publisher, source.c.host)
