@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all journeys check fix fuzz bench docs clean
+.PHONY: help setup demo test test-all conformance journeys check fix fuzz bench docs clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -16,7 +16,10 @@ demo: $(VENV)/.product ## a hub, a publisher and an image that becomes official;
 	@$(BIN)/customhouse demo
 
 test: $(VENV)/.dev ## the quick suite
-	@$(PYTEST) tests --ignore=tests/journeys -m "not slow" -q -n 2 --dist loadfile
+	@$(PYTEST) tests --ignore=tests/journeys --ignore=tests/conformance -m "not slow" -q -n 2 --dist loadfile
+
+conformance: $(VENV)/.dev ## the registry beside real clients, S3, other hosts and the OCI suite
+	@$(PYTEST) tests/conformance -m "not slow" -q
 
 journeys: $(VENV)/.dev ## real docker client and daemon, kills and races included
 	@$(PYTEST) tests/journeys -m "not slow" -q

@@ -9,7 +9,7 @@ from customhouse.accounts.people import Principal, Role
 from customhouse.advisories.service import AdvisoriesService
 from customhouse.advisories.store import AdvisoriesStore
 from customhouse.audit import Audit, Entry
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.certification.check import discover
 from customhouse.certification.examination import Examiner
 from customhouse.certification.policy import Policy

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from customhouse.blobs import BlobMissing, DigestMismatch, FileBlobs, UploadBusy
+from customhouse.blobs import BlobMissing, DigestMismatch, UploadBusy
+from customhouse.blobs.files import FileBlobs
 from customhouse.errors import Invalid, StorageFull
 from customhouse.oci.digest import Digest
 
@@ -144,7 +145,7 @@ def test_a_kill_in_a_commit_leaves_a_whole_blob_or_none(tmp_path: Path, point: s
     program = f"""
 from pathlib import Path
 from customhouse import faults
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.oci.digest import Digest
 faults.arm("blobs.commit.{point}")
 upload = FileBlobs(Path({str(tmp_path)!r})).upload("u1")

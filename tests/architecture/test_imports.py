@@ -17,6 +17,8 @@ EXCEPTIONS = {
     "accounts.authorizer": "judges the tokens of requests; raises what the doors of registry and trust answer",
     "accounts.caller": "what every door of the API asks first, over starlette's request",
     "accounts.passwords": "argon2 at bounded speed: holds a semaphore",
+    "blobs.__init__": "the contract of the stores; what becomes of an upload is told in errors",
+    "blobs.files": "the store on files",
     "certification.steps": "half of the service: what a workflow does with a submission",
     "enrolment.signers": "half of the service: who signs where the hub keeps the root",
     "registry.client": "speaks the wire to another registry",

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from customhouse.accounts.authorizer import Challenge, TokenRequired
 from customhouse.accounts.tokens import Claims
 from customhouse.audit import Audit
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.errors import Denied
 from customhouse.oci import manifest as m

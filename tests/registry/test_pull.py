@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.oci import manifest as m
 from customhouse.oci.digest import Digest
 from customhouse.registry.service import RegistryService

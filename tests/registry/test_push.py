@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.oci import manifest as m
 from customhouse.oci.digest import Digest

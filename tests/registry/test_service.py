@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.errors import Conflict, Invalid, Unavailable
 from customhouse.oci import manifest as m
@@ -239,7 +239,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from customhouse import faults
 from customhouse.audit import Audit
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.oci.digest import Digest
 from customhouse.registry.service import RegistryService

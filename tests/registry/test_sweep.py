@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.errors import NotFound
 from customhouse.oci.digest import Digest
@@ -258,7 +258,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from customhouse import faults
 from customhouse.audit import Audit
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from customhouse.blobs import FileBlobs
+from customhouse.blobs.files import FileBlobs
 from customhouse.errors import Invalid, NotFound, Unavailable
 from customhouse.oci.digest import Digest
 from customhouse.oci.manifest import InvalidManifest

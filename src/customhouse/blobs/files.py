@@ -1,11 +1,10 @@
-"""Bytes by digest: the store of layers, configs and every other blob, on files.
+"""A store of blobs as files in a folder.
 
-1. Bytes before rows: temporary file, hash while writing, fsync, rename, fsync of the folder; only then may a caller
-   write a row. A crash leaves an orphan file or an unfinished upload, never half a blob under its digest.
-2. A commit renews the file's time, so that what looks for orphans can leave alone what has just arrived.
-3. An upload has one writer at a time (a lock on its file, across processes) and outlives the process: its offset is
-   the size of its file; a hash that was lost with the process is made again at the commit.
-4. A full disk is StorageFull; the upload is cut back to what was whole.
+1. Temporary file, hash while writing, fsync, rename, fsync of the folder. A crash leaves an orphan file or an
+   unfinished upload, never half a blob under its digest.
+2. An upload's writer holds a lock on its file; its offset is the size of the file; a hash that was lost with the
+   process is made again at the commit.
+3. A full disk is StorageFull; the upload is cut back to what was whole.
 
 Layout: ROOT/<algorithm>/<first two of hex>/<hex>, ROOT/uploads/<id>.
 """
@@ -20,11 +19,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO
 from uuid import uuid4
 
 from customhouse import faults
-from customhouse.errors import Conflict, Invalid, NotFound, StorageFull
+from customhouse.blobs import BlobMissing, DigestMismatch, UploadBusy
+from customhouse.errors import Invalid, StorageFull
 from customhouse.oci.digest import Digest, Hasher, InvalidDigest
 
 CHUNK = 1024 * 1024
@@ -32,89 +32,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UPLOAD_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _KEPT_HASHES = 512
 _FIRST_GUESS = "sha256"
-
-
-class BlobMissing(NotFound):
-    """No bytes of this digest are in the store."""
-
-    def __init__(self, digest: Digest) -> None:
-        super().__init__(f"the bytes of {digest} are not in the store")
-        self.digest = digest
-
-
-class DigestMismatch(Invalid):
-    """The bytes that arrived are not those of the digest that was named."""
-
-    def __init__(self, expected: Digest, found: Digest) -> None:
-        super().__init__(
-            f"the content has the digest {found}, not {expected}",
-            hint="The content was changed or cut on its way: send it again.",
-        )
-        self.expected = expected
-        self.found = found
-
-
-class UploadBusy(Conflict):
-    """Another request is writing to this upload."""
-
-    def __init__(self, upload: str) -> None:
-        super().__init__(
-            f"upload {upload} is being written by another request", hint="Wait for it, then ask for the status."
-        )
-        self.upload = upload
-
-
-class Upload(Protocol):
-    """One upload, held by one writer until `commit`, `cancel` or `close`."""
-
-    @property
-    def offset(self) -> int:
-        """How many bytes are there."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append. Raises StorageFull, and then `offset` is as before."""
-
-    def commit(self, expected: Digest) -> int:
-        """Make it the blob `expected`, durably; returns the size in bytes. Raises DigestMismatch, StorageFull."""
-
-    def cancel(self) -> None:
-        """Throw it away."""
-
-    def close(self) -> None:
-        """Let go; what was written stays for the next writer."""
-
-
-class BlobStore(Protocol):
-    """Content by digest. Nothing here knows repositories or rights."""
-
-    def open(self, digest: Digest) -> BinaryIO:
-        """The bytes, at their start; the caller closes. Raises BlobMissing."""
-
-    def stat(self, digest: Digest) -> int | None:
-        """The size in bytes, or None where there are none."""
-
-    def path(self, digest: Digest) -> Path | None:
-        """The file of the blob (which may be absent), or None where the store has no files."""
-
-    def add(self, content: bytes) -> Digest:
-        """Store something small, durably. Raises StorageFull."""
-
-    def upload(self, upload: str) -> Upload:
-        """Open a new upload or go on with one. Raises UploadBusy."""
-
-    def delete(self, digest: Digest) -> None:
-        """Remove the bytes; nothing happens where there are none."""
-
-    def digests(self, before: datetime | None = None) -> Iterator[Digest]:
-        """Every blob, or those that arrived before a moment."""
-
-
-@runtime_checkable
-class HasUnfinished(Protocol):
-    """A store that can list uploads which a crash left without anyone who knows them."""
-
-    def unfinished(self, before: datetime) -> Iterator[str]:
-        """Uploads that nobody has written to since a moment."""
 
 
 class FileBlobs:
