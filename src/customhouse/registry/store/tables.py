@@ -1,17 +1,26 @@
 """The registry's tables; `customhouse.registry.store` says what they mean together.
 
 Names are compared byte by byte (collation C), so that pages begin and end alike on both engines.
+
+`loose_since`: from when on nothing may need the row any more, or null. Whatever could make a row useless sets it in its
+own transaction; the sweep reads what is set, by a partial index, and nothing else. Set in vain does no harm.
 """
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, LargeBinary, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, LargeBinary, String, Table, Text, text
 
 from customhouse.db import UtcDateTime, metadata
 
 
 def _name(length: int) -> Any:
     return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+def _loose(table: str) -> tuple[Any, ...]:
+    some = text("loose_since IS NOT NULL")
+    index = Index(f"ix_registry_{table}_loose_since", "loose_since", sqlite_where=some, postgresql_where=some)
+    return Column("loose_since", UtcDateTime), index
 
 
 _REPOSITORY, _DIGEST, _TAG = _name(255), _name(160), _name(128)
@@ -22,6 +31,7 @@ blob = Table(
     Column("digest", _DIGEST, primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("stored_at", UtcDateTime, nullable=False),
+    *_loose("blob"),
 )
 link = Table(
     "registry_link",
@@ -30,6 +40,7 @@ link = Table(
     Column("digest", _DIGEST, ForeignKey("registry_blob.digest"), primary_key=True),
     Column("linked_at", UtcDateTime, nullable=False),
     Index("ix_registry_link_digest", "digest"),
+    *_loose("link"),
 )
 content = Table(
     "registry_content",
@@ -41,6 +52,7 @@ content = Table(
     Column("subject", _DIGEST, index=True),
     Column("artifact_type", String(255), nullable=False),
     Column("annotations", JSON, nullable=False),
+    *_loose("content"),
 )
 need = Table(
     "registry_need",
@@ -56,6 +68,7 @@ manifest = Table(
     Column("digest", _DIGEST, ForeignKey("registry_content.digest"), primary_key=True),
     Column("pushed_at", UtcDateTime, nullable=False),
     Index("ix_registry_manifest_digest", "digest"),
+    *_loose("manifest"),
 )
 tag = Table(
     "registry_tag",
@@ -78,5 +91,5 @@ upload = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("repository", _REPOSITORY, nullable=False),
-    Column("touched_at", UtcDateTime, nullable=False),
+    Column("touched_at", UtcDateTime, nullable=False, index=True),
 )
