@@ -33,6 +33,7 @@ from customhouse.accounts.tokens import TokenKey, TokenSigner
 from customhouse.advisories.service import AdvisoriesService
 from customhouse.advisories.store import AdvisoriesStore
 from customhouse.audit import Audit
+from customhouse.blobs import BlobStore
 from customhouse.blobs.files import FileBlobs
 from customhouse.certification.check import discover
 from customhouse.certification.examination import Examiner
@@ -69,6 +70,7 @@ from customhouse.trust.verify import TrustedRepository
 from customhouse.wholefile import write_whole
 from customhouse.workflows import Workflows
 
+IMPORTING = "importing"  # a file in the data directory, while an import is not finished
 TICK_SECONDS = 2.0
 RENEW_SECONDS, SWEEP_SECONDS = 60.0, 600.0
 _log = logging.getLogger("customhouse.hub")
@@ -80,8 +82,11 @@ class Hub:
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = system_clock) -> None:
         self.settings, self.clock = settings, clock
         faults.arm(settings.fault)
-        self._lock = _lock(settings.data)
-        self.vault = Vault(_master_key(settings))
+        self._lock = hold_data(settings.data)
+        if (settings.data / IMPORTING).exists():
+            self._lock.close()
+            raise Conflict("an import into this data was not finished", hint="Run `customhouse storage import` again.")
+        self.vault = Vault(master_key(settings))
         self.database = Database(settings.database_url)
         migrations.upgrade(self.database)
         self._awake, self._stopping = threading.Event(), threading.Event()
@@ -96,7 +101,7 @@ class Hub:
         )
         self.authorizer = Authorizer(signer, f"{settings.url}/token", host, clock)
         self.clients = ClientWatch(host, settings.unverifying_clients)
-        self.blobs = FileBlobs(settings.data / "blobs")
+        self.blobs = blobs_of(settings)
         self.registry = RegistryService(RegistryStore(self.database), self.blobs, self.audit, clock)
         self.trust = TrustService(TrustStore(self.database), self.vault, self.audit, clock, listeners=(self,))
         self.sources = SourcesService(
@@ -273,7 +278,12 @@ class Remote:
             return self._importer.bring(client, origin.gun.repository, repository, digest, length)
 
 
-def _lock(data: Path) -> BinaryIO:
+def blobs_of(settings: Settings) -> BlobStore:
+    """Where the bytes are, by setting."""
+    return FileBlobs(settings.data / "blobs")
+
+
+def hold_data(data: Path) -> BinaryIO:
     """One process per data directory: two on one SQLite file would each take the other's work."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     held = (data / "lock").open("ab")
@@ -287,7 +297,8 @@ def _lock(data: Path) -> BinaryIO:
     return held
 
 
-def _master_key(settings: Settings) -> bytes:
+def master_key(settings: Settings) -> bytes:
+    """What seals the hub's secrets; made at first start. Raises Invalid."""
     path = settings.master_key_file or settings.data / "master-key"
     if settings.master_key_file is None and not path.exists():
         write_whole(path, secrets.token_hex(32).encode())

@@ -46,7 +46,7 @@ class Output:
         return ["  ".join(text.ljust(width) for text, width in pair).rstrip() for pair in pairs]
 
     @contextmanager
-    def meter(self) -> Iterator[Meter]:
+    def meter(self, names: Mapping[Digest, str] = {}) -> Iterator[Meter]:
         """A progress bar a blob, on a terminal; nothing elsewhere."""
         if self.as_json or not sys.stderr.isatty():
             yield lambda digest, done, total: None
@@ -62,11 +62,18 @@ class Output:
 
         def show(digest: Digest, done: int, total: int) -> None:
             if digest not in tasks:
-                tasks[digest] = bar.add_task(digest.hex[:12], total=total)
-            bar.update(tasks[digest], completed=done)
+                tasks[digest] = bar.add_task(names.get(digest, digest.hex[:12]), total=total)
+            bar.update(tasks[digest], completed=done, total=total)
 
         with bar:
             yield show
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """One progress bar of bytes, on a terminal; nothing elsewhere."""
+        first = Digest.of(what.encode())
+        with self.meter({first: what}) as show:
+            yield lambda done, total: show(first, done, total)
 
 
 def reporting(command: Callable[Concatenate[Output, P], R]) -> Callable[..., R]:

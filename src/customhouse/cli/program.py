@@ -40,6 +40,7 @@ COMMANDS = {
     "trust": ("trust:trust", "What is signed in a repository; the hub's trust bundle."),
     "hub-key": ("hub_key:hub_key", "The hub's own signing keys."),
     "audit": ("audit:audit", "Read and prove the audit log."),
+    "storage": ("storage:storage", "Verify what is stored; move or back up a whole hub."),
     "doctor": ("doctor:doctor", "Check the invariants of a whole hub."),
 }
 EPILOG = "Exit codes: 0 done or certified, 1 refused or not certified, 2 wrong usage, 3 could not be determined."

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 def upgrade(database: Database) -> None:
     """Make or extend the tables. Raises Conflict for a database of a newer Customhouse."""
     with database.read() as tx:
-        if _current(tx) == _newest():
+        if current(tx) == newest():
             return
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
@@ -32,13 +32,13 @@ def upgrade(database: Database) -> None:
     scripts = _scripts()
     with database.write() as tx:
         database.lock(tx, "migrations")
-        current = _current(tx)
-        if current is not None and current not in {step.revision for step in scripts.walk_revisions()}:
+        found = current(tx)
+        if found is not None and found not in {step.revision for step in scripts.walk_revisions()}:
             raise Conflict(
-                f"the database is of a newer Customhouse (schema {current})",
+                f"the database is of a newer Customhouse (schema {found})",
                 hint="Start the version that wrote it, or restore a backup made before the upgrade.",
             )
-        if current == scripts.get_current_head():
+        if found == scripts.get_current_head():
             return
         context = MigrationContext.configure(tx, opts={"fn": lambda rev, _context: scripts._upgrade_revs("head", rev)})
         with Operations.context(context):
@@ -46,7 +46,7 @@ def upgrade(database: Database) -> None:
         point("migrations.commit")
 
 
-def _current(tx: Connection) -> str | None:
+def current(tx: Connection) -> str | None:
     """The version that a database says it has."""
     if not inspect(tx).has_table("alembic_version"):
         return None
@@ -54,7 +54,7 @@ def _current(tx: Connection) -> str | None:
     return str(found) if found else None
 
 
-def _newest() -> str:
+def newest() -> str:
     """The last step; a file's name begins with its revision."""
     return max(file.stem.partition("_")[0] for file in (FOLDER / "versions").glob("[0-9]*.py"))
 
