@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from customhouse import doctor
 from customhouse.accounts import http as accounts_http
 from customhouse.accounts.caller import signed_in
+from customhouse.accounts.people import Role
 from customhouse.advisories import http as advisories_http
 from customhouse.certification.submission import Submission
 from customhouse.enrolment import http as enrolment_http
@@ -202,8 +203,18 @@ def _administration(hub: Hub) -> list[Route]:
         breaks = await run_in_threadpool(lambda: doctor.examine(hub, rehash=rehash, running=True))
         return reply({"sound": not breaks, "breaks": [item.as_json() for item in breaks]})
 
+    async def stored(request: Request) -> Response:
+        """GET reads; POST also throws altered bytes away, which administrators decide."""
+        discard = request.method == "POST"
+        who = await signed_in(request, hub.accounts.principal_of)
+        if not who.certifies or (discard and who.role is not Role.ADMINISTRATOR):
+            raise Denied("only administrators may discard bytes" if who.certifies else "only certifiers may read this")
+        after = request.query_params.get("after", "")
+        return reply(await run_in_threadpool(lambda: doctor.verify_piece(hub, after, discard=discard)))
+
     return routes_of_api(
         [
+            Route("/api/v1/storage/verify", stored, methods=["GET", "POST"]),
             Route("/api/v1/audit", audit),
             Route("/api/v1/audit/verify", verify),
             Route("/api/v1/doctor", look),

@@ -8,9 +8,10 @@ bytes agree · A1 the audit chain proves itself.
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -19,9 +20,12 @@ from customhouse.certification.submission import PINNED, State, Submission
 from customhouse.errors import CustomhouseError, NotFound
 from customhouse.hub import Hub
 from customhouse.oci.digest import Digest
+from customhouse.registry.sweep import Breach
 from customhouse.trust.names import RELEASES, Gun
 from customhouse.trust.verify import RoleExpired, TrustedRepository, verify_repository
 
+HASHING_THREADS = 4
+ORPHAN_AFTER = timedelta(hours=1)  # bytes come before their row, by as much as an upload's end takes
 START_WITHIN = timedelta(seconds=10)  # a submission may wait so long for its workflow to begin
 
 
@@ -46,6 +50,45 @@ def examine(hub: Hub, *, rehash: bool = False, running: bool = False) -> list[Br
     found += _submissions(hub, running)
     found += _audit(hub)
     return found
+
+
+def verify_piece(hub: Hub, after: str = "", *, discard: bool = False) -> dict[str, Any]:
+    """One step of reading every stored byte again (R1, R4): what is wrong, whom it concerns and what to do.
+
+    The answer's `next` is the `after` of the next step; it is None at the end. `total` comes with the first step. With
+    `discard`, altered bytes are thrown away, so that the next push of the image stores them. Raises Invalid.
+    """
+    integrity = hub.registry.integrity
+    piece = integrity.piece(after, HASHING_THREADS, hub.clock() - ORPHAN_AFTER)
+    found = []
+    for breach in piece.breaches:
+        known = Digest.well_formed(breach.subject)
+        gone = discard and known and integrity.discard(Digest(breach.subject), hub.clock())
+        users = integrity.users(Digest(breach.subject)) if known else [breach.subject]
+        found.append({
+            "invariant": breach.invariant, "subject": str(breach.subject), "what": breach.message, "concerns": users,
+            "discarded": gone, "remedy": _remedy(breach, users, gone),
+        })
+    answer: dict[str, Any] = {
+        "breaks": found, "items": piece.items, "bytes": piece.size, "next": piece.next,
+        "orphans": len(piece.orphans), "orphan_examples": piece.orphans[:20],
+    }
+    if not after:
+        amount = integrity.amount()
+        answer["total"] = {"items": amount.items, "bytes": amount.size}
+    return answer
+
+
+def _remedy(breach: Breach, users: Sequence[str], discarded: bool) -> str:
+    if breach.invariant != "R1":
+        return "push this image again; an official or quarantined one: restore the database from a backup"
+    if "in the database" in breach.message:
+        return "restore the database from a backup"
+    staged = [user for user in users if user.startswith(f"{Kind.STAGING}/")]
+    again = f"push {staged[0]} again" if staged else "push the image to staging again"
+    if "altered" in breach.message and not discarded:
+        return f"restore this blob from a backup; or run `storage verify --discard`, then {again}"
+    return f"restore this blob from a backup, or {again}"
 
 
 def _official(hub: Hub) -> Iterator[Break]:

@@ -5,7 +5,8 @@
    beside its database.
 2. Nothing secret is in the clear: keys are exported sealed as they are kept, the keys of TLS are sealed for the
    export, with the hub's master key. That key itself is left out unless somebody asks for it.
-3. What lives only as long as a process (uploads under way, heartbeats, the engine's own tables) is left out:
+3. What lives only as long as a process (uploads under way, heartbeats, the engine's own tables) is left out, and
+   what hosts share by the database and `files/` has already:
    submissions in progress are rows, and the hub that takes them over begins their work again.
 """
 
@@ -29,7 +30,7 @@ from customhouse.oci.digest import Digest
 FORMAT, VERSION = "customhouse-archive", 1
 INDEX, ROWS, BLOBS, FILES = "archive.json", "rows", "blobs", "files"
 BLOB_TABLE = "registry_blob"
-LEFT_OUT = frozenset({"executor_beat", "registry_upload"})
+LEFT_OUT = frozenset({"executor_beat", "registry_upload", "account_failure", "hub_file"})
 THREADS = 4
 Progress = Callable[[int, int], None]  # bytes done, of how many
 T = TypeVar("T")

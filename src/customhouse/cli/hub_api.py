@@ -68,6 +68,10 @@ class HubApi:
         asked = {name: str(value) for name, value in query.items() if value is not None}
         return self._document("GET", path, query=asked)
 
+    def change(self, path: str, **query: str) -> JSON:
+        """Do something that is said by the path and its query alone."""
+        return self._document("POST", path, query=query)
+
     def post(self, path: str, document: Any = None) -> JSON:
         """Make or do something."""
         return self._document("POST", path, body=json.dumps(document if document is not None else {}).encode())

@@ -1,13 +1,24 @@
-"""`customhouse storage`: what is stored, as a whole. Export and import work on the data, on the hub's machine."""
+"""`customhouse storage`: what is stored, as a whole.
 
+1. Verification goes piece by piece, of a running hub by its API or of a stopped one by its data; the command counts,
+   waits where a rate is given, and says where it stopped.
+2. Export and import work on the data, where the hub's settings lead to its database and blobs.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from customhouse.cli.doctor import signed_url
+from customhouse.cli.hub_api import JSON, Connections, connected
 from customhouse.cli.output import Output, reporting
 from customhouse.cli.program import DONE, REFUSED
+from customhouse.transport import Patience
 
+Read = Callable[[str], JSON]
 FOLDER = click.Path(file_okay=False, path_type=Path)
 THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -15,6 +26,74 @@ THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.group()
 def storage() -> None:
     """What the hub stores: verify it, move it, back it up."""
+
+
+@storage.command()
+@click.option("--data", type=THERE, help="Data of a stopped hub; without it, the running hub is asked.")
+@click.option("--rate", type=click.FloatRange(min=1), help="Read at most so many megabytes a second.")
+@click.option("--after", default="", help="Go on where an interrupted verification stopped, by what it printed.")
+@click.option("--discard", is_flag=True, help="Throw altered bytes away, so that the next push stores them.")
+@reporting
+@connected
+def verify(
+    out: Output, connections: Connections, data: Path | None, rate: float | None, after: str, discard: bool
+) -> int:
+    """Hash again all that is stored; names what is wrong, whom it concerns and what to do. Exits 1 if something is."""
+    with _reader(connections, data, discard) as read, out.progress("verifying") as progress:
+        found = _read_all(out, read, after, rate, progress)
+    lines = []
+    for item in found["breaks"]:
+        lines += [f"{item['invariant']}  {item['subject']}: {item['what']}"]
+        lines += [f"    concerns {', '.join(item['concerns'])}"] if item["concerns"] else []
+        lines += ["    thrown away"] if item["discarded"] else []
+        lines += [f"    {item['remedy']}"]
+    lines.append(f"{found['items']} blobs and manifests, {found['bytes']} bytes; {len(found['breaks'])} wrong")
+    if found["orphans"]:
+        lines.append(f"{found['orphans']} blobs are no longer named by any row: the hub collects them by itself")
+    out.result({"sound": not found["breaks"], **found}, lines)
+    return REFUSED if found["breaks"] else DONE
+
+
+@contextmanager
+def _reader(connections: Connections, data: Path | None, discard: bool) -> Iterator[Read]:
+    if data is None:
+        hub = connections.hub(patience=Patience(read=3600, total=3600))
+        ask = hub.change if discard else hub.get
+        yield lambda after: ask("/storage/verify", after=after)
+        return
+    from customhouse import doctor
+    from customhouse.hub import Hub
+    from customhouse.settings import load
+
+    stopped = Hub(load(data, url=signed_url(data)))
+    try:
+        yield lambda after: doctor.verify_piece(stopped, after, discard=discard)
+    finally:
+        stopped.close(1)
+
+
+def _read_all(out: Output, read: Read, after: str, rate: float | None, progress: Callable[[int, int], None]) -> JSON:
+    """Every piece. What was found is told when it is found: the rest may take hours, or be interrupted."""
+    found: JSON = {"breaks": [], "items": 0, "bytes": 0, "orphans": 0}
+    total, began, where = 0, time.monotonic(), after
+    try:
+        while True:
+            piece = read(where)
+            total = int(piece.get("total", {}).get("bytes", total))
+            for item in piece["breaks"]:
+                out.note(f"{item['invariant']}  {item['subject']}: {item['what']}")
+            found["breaks"] += piece["breaks"]
+            for name in ("items", "bytes", "orphans"):
+                found[name] += piece[name]
+            progress(found["bytes"], max(total, found["bytes"]))
+            if piece["next"] is None:
+                return found
+            where = piece["next"]
+            if rate:
+                time.sleep(max(0.0, began + found["bytes"] / (rate * 1e6) - time.monotonic()))
+    except BaseException:
+        out.note(f"stopped; to go on: --after {where}" if where else "stopped")
+        raise
 
 
 @storage.command("export")

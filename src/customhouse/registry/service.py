@@ -55,7 +55,7 @@ class RegistryService:
         self._audit = audit
         self._clock = clock
         self._raw = RawCache(REMEMBERED_BYTES)
-        self._integrity = Integrity(store, blobs, audit)
+        self.integrity = Integrity(store, blobs, audit)
 
     # Reading
 
@@ -315,12 +315,12 @@ class RegistryService:
 
     def breaches(self, rehash: bool = False) -> Iterator[Breach]:
         """Every place where R1 or R4 does not hold; with `rehash`, also bytes that are not those of their digest."""
-        return self._integrity.breaches(rehash)
+        return self.integrity.breaches(rehash)
 
     def discard_altered(self, manifest: Digest) -> list[Digest]:
         """Throw away the bytes of what this manifest needs where they are not those of their digest any more, so
         that the next push brings them anew; returns their digests. The rows stay."""
-        return self._integrity.discard_altered(manifest, self._clock())
+        return self.integrity.discard_altered(manifest, self._clock())
 
     def _drop_bytes(self, digest: Digest) -> bool:
         with self.store.write() as tx:

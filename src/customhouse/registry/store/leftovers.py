@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import Connection, and_, delete, exists, select
+from sqlalchemy import Connection, and_, delete, exists, func, select
 
 from customhouse.db import Database
 from customhouse.oci.digest import Digest
@@ -94,16 +94,39 @@ class Leftovers:
 
     # For the doctor
 
-    def blobs(self, tx: Connection) -> Iterator[tuple[Digest, int]]:
-        for row in tx.execute(select(blob.c.digest, blob.c.size).order_by(blob.c.digest)):
-            yield Digest(row.digest), row.size
+    def amount(self, tx: Connection) -> tuple[int, int]:
+        """How many blobs and manifests there are, and their bytes together."""
+        counted = [tx.execute(select(func.count(), func.sum(table.c.size))).one() for table in (blob, content)]
+        return sum(count for count, _ in counted), sum(int(size or 0) for _, size in counted)
+
+    def blobs_after(self, tx: Connection, after: str, limit: int) -> list[tuple[Digest, int]]:
+        query = select(blob.c.digest, blob.c.size).where(blob.c.digest > after).order_by(blob.c.digest).limit(limit)
+        return [(Digest(row.digest), row.size) for row in tx.execute(query)]
 
     def has_blob(self, tx: Connection, digest: Digest) -> bool:
         return tx.execute(select(blob.c.digest).where(blob.c.digest == digest)).first() is not None
 
-    def contents(self, tx: Connection) -> Iterator[tuple[Digest, bytes]]:
-        for row in tx.execute(select(content.c.digest, content.c.raw)):
-            yield Digest(row.digest), row.raw
+    def contents_after(self, tx: Connection, after: str, limit: int) -> list[tuple[Digest, bytes]]:
+        query = select(content.c.digest, content.c.raw).where(content.c.digest > after)
+        return [(Digest(row.digest), row.raw) for row in tx.execute(query.order_by(content.c.digest).limit(limit))]
+
+    def users(self, tx: Connection, digest: Digest, most: int = 20) -> list[str]:
+        """Tags, and manifests that no tag names, that cannot do without a blob or manifest."""
+        above, fresh = {str(digest)}, [str(digest)]
+        while fresh and len(above) < 1000:
+            parents = tx.execute(select(need.c.parent).where(need.c.child.in_(fresh)).distinct().limit(500)).scalars()
+            fresh = [parent for parent in parents if parent not in above]
+            above.update(fresh)
+        joined = manifest.outerjoin(
+            tag, and_(manifest.c.repository == tag.c.repository, manifest.c.digest == tag.c.digest)
+        )
+        query = (
+            select(manifest.c.repository, manifest.c.digest, tag.c.name).select_from(joined)
+            .where(manifest.c.digest.in_(sorted(above)[:500]))
+            .order_by(tag.c.name.is_(None), manifest.c.repository, tag.c.name, manifest.c.digest).limit(most)
+        )
+        rows = tx.execute(query)
+        return [f"{row.repository}:{row.name}" if row.name else f"{row.repository}@{row.digest}" for row in rows]
 
     def broken_needs(self, tx: Connection) -> Iterator[tuple[str, Digest, Digest]]:
         """(repository, manifest, child) where the repository holds the manifest and not the child."""
