@@ -107,6 +107,8 @@ ROUTES = {
     ),
     "GET /api/v1/audit": ("entries after `after`, at most `limit`", JUDGES),
     "GET /api/v1/audit/verify": ("prove the chain, from `checkpoint` if given", JUDGES),
+    "GET /api/v1/storage/verify": ("hash again the next part of what is stored, after `after`", JUDGES),
+    "POST /api/v1/storage/verify": ("the same; altered bytes are thrown away", ADMIN),
     "GET /api/v1/doctor": ("every broken invariant; `rehash=true` reads every byte again", JUDGES),
     "GET /healthz": ("the process is alive", "anybody"),
     "GET /readyz": ("the database answers too", "anybody"),

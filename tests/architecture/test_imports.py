@@ -13,6 +13,9 @@ NO_ROOMS = {"cli", "migrations", "testing"}
 
 # Files of a room that are neither one of the three reserved names nor pure, and why.
 EXCEPTIONS = {
+    "archive.__init__": "the form of an export",
+    "archive.reading": "makes a hub of an export: files, bytes, rows",
+    "archive.writing": "makes an export of a hub: rows, bytes, files",
     "accounts.authentication": "half of the service: who a login or a secret belongs to",
     "accounts.authorizer": "judges the tokens of requests; raises what the doors of registry and trust answer",
     "accounts.caller": "what every door of the API asks first, over starlette's request",

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from customhouse import archive, doctor
-from customhouse.archive import writing
+from customhouse.archive import store, writing
 from customhouse.archive.reading import take_in
 from customhouse.archive.writing import export
 from customhouse.blobs.files import FileBlobs
@@ -69,8 +69,8 @@ def filled(hub: Hub, clock: Clock) -> Moved:
 def rows_of(hub: Hub) -> dict[str, list[bytes]]:
     with hub.database.read() as tx:
         return {
-            table.name: sorted(archive.row_to_line(table, row) for row in tx.execute(select(table)))
-            for table in archive.tables()
+            table.name: sorted(store.row_to_line(table, row) for row in tx.execute(select(table)))
+            for table in store.tables()
         }
 
 

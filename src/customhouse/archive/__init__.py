@@ -10,27 +10,20 @@
    submissions in progress are rows, and the hub that takes them over begins their work again.
 """
 
-import base64
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Date, LargeBinary, Table
-
-import customhouse.hub  # noqa: F401  declares every table
-from customhouse.db import UtcDateTime, metadata
 from customhouse.errors import Invalid
 from customhouse.oci.digest import Digest
 
 FORMAT, VERSION = "customhouse-archive", 1
 INDEX, ROWS, BLOBS, FILES = "archive.json", "rows", "blobs", "files"
 BLOB_TABLE = "registry_blob"
-LEFT_OUT = frozenset({"executor_beat", "registry_upload", "account_failure", "hub_file"})
 THREADS = 4
 Progress = Callable[[int, int], None]  # bytes done, of how many
 T = TypeVar("T")
@@ -85,44 +78,6 @@ class Contents:
         if any(Path(part.path).is_absolute() or ".." in Path(part.path).parts for part in made.parts):
             raise Invalid(f"{path} names files outside of the archive")
         return made
-
-
-def tables() -> list[Table]:
-    """Every table that is carried over, those first that others refer to."""
-    return [table for table in metadata.sorted_tables if table.name not in LEFT_OUT]
-
-
-def row_to_line(table: Table, row: Any) -> bytes:
-    """One row as a line of JSON; bytes are base64, moments ISO 8601."""
-    values = dict(zip((column.name for column in table.columns), row, strict=True))
-    for column in table.columns:
-        value = values[column.name]
-        if isinstance(value, bytes):
-            values[column.name] = base64.b64encode(value).decode()
-        elif isinstance(value, datetime | date):
-            values[column.name] = value.isoformat()
-    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
-
-
-def line_to_row(table: Table, line: bytes) -> dict[str, Any]:
-    """The row again. Raises Invalid."""
-    try:
-        values: dict[str, Any] = json.loads(line)
-        if set(values) != {column.name for column in table.columns}:
-            raise ValueError(f"the columns are {sorted(values)}")
-        for column in table.columns:
-            value = values[column.name]
-            if value is None:
-                continue
-            if isinstance(column.type, LargeBinary):
-                values[column.name] = base64.b64decode(value, validate=True)
-            elif isinstance(column.type, UtcDateTime):
-                values[column.name] = datetime.fromisoformat(value)
-            elif isinstance(column.type, Date):
-                values[column.name] = date.fromisoformat(value)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Invalid(f"a row of {table.name} cannot be read: {error}") from None
-    return values
 
 
 def blobs_in(folder: Path) -> Iterator[tuple[Digest, int]]:

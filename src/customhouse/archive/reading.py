@@ -6,26 +6,20 @@
 3. Bytes before rows; all rows in one transaction. A hub does not start on a half-done import.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import JSON, Connection, Table, bindparam, func, insert, select
 
 from customhouse import migrations
 from customhouse.archive import (
     BLOBS,
     FILES,
     INDEX,
-    ROWS,
     Contents,
     Progress,
     blobs_in,
     in_parallel,
-    line_to_row,
     part_of,
-    tables,
 )
+from customhouse.archive.store import ArchiveStore
 from customhouse.blobs import BlobMissing, BlobStore, DigestMismatch
 from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
@@ -37,7 +31,6 @@ from customhouse.signing import SealBroken, Vault
 from customhouse.wholefile import write_whole
 
 _PIECE = 1024 * 1024
-_AT_ONCE = 500
 
 
 def take_in(
@@ -67,10 +60,7 @@ def take_in(
         migrations.upgrade(database)
         _copy_blobs(folder, blobs, set(contents.damaged), progress)
         _write_files(settings, folder, contents, key)
-        with database.write() as tx:
-            if not _filled(tx):
-                for table in tables():
-                    _fill(tx, table, folder, contents.rows.get(table.name, 0))
+        ArchiveStore(database).read_rows(folder, contents.rows)
         mark.unlink()
     finally:
         database.close()
@@ -102,15 +92,10 @@ def _require_empty(settings: Settings, database: Database, blobs: BlobStore, mar
         if mark.read_text() != index:
             raise Conflict(f"another export was begun to be imported into {settings.data}", hint="Take an empty one.")
         return
-    with database.read() as tx:
-        used = migrations.current(tx) is not None and _filled(tx)
-    if used or (settings.data / "keys").exists() or next(iter(blobs.digests()), None) is not None:
+    kept = (settings.data / "keys").exists() or next(iter(blobs.digests()), None) is not None
+    if kept or ArchiveStore(database).filled():
         raise Conflict("there is a hub already", hint="Import into empty data, database and blob store.")
     write_whole(mark, index.encode())
-
-
-def _filled(tx: Connection) -> bool:
-    return any(tx.execute(select(func.count()).select_from(table)).scalar() for table in tables())
 
 
 def _copy_blobs(folder: Path, blobs: BlobStore, damaged: set[str], progress: Progress) -> None:
@@ -155,34 +140,3 @@ def _write_files(settings: Settings, folder: Path, contents: Contents, key: byte
         write_whole(target, content, 0o644 if target.suffix == ".crt" else 0o600)
     if settings.master_key_file is None:
         write_whole(settings.data / "master-key", key.hex().encode())
-
-
-def _fill(tx: Connection, table: Table, folder: Path, expected: int) -> None:
-    # A JSON column's null is SQL's, as where a store leaves the value out.
-    statement = insert(table).values({
-        column.name: bindparam(column.name, type_=JSON(none_as_null=True) if isinstance(column.type, JSON) else None)
-        for column in table.columns
-    })
-    count = 0
-    for batch in _batches(table, folder / ROWS / f"{table.name}.jsonl"):
-        tx.execute(statement, batch)
-        count += len(batch)
-    if count != expected:
-        raise Invalid(f"the export has {count} rows of {table.name}, and says {expected}")
-    counted = table.autoincrement_column
-    if counted is not None and tx.dialect.name == "postgresql" and count:
-        sequence = func.pg_get_serial_sequence(table.name, counted.name)
-        tx.execute(select(func.setval(sequence, select(func.max(counted)).scalar_subquery())))
-
-
-def _batches(table: Table, path: Path) -> Iterator[list[dict[str, Any]]]:
-    batch, size = list[dict[str, Any]](), 0
-    with path.open("rb") as lines:
-        for line in lines:
-            batch.append(line_to_row(table, line))
-            size += len(line)
-            if len(batch) == _AT_ONCE or size > 16 * _PIECE:
-                yield batch
-                batch, size = [], 0
-    if batch:
-        yield batch

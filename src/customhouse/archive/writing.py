@@ -8,13 +8,10 @@
 3. `archive.json` goes first and comes last. Bytes are durable before it is there.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-
-from sqlalchemy import Connection, Table, select
 
 from customhouse import migrations
 from customhouse.archive import (
@@ -31,12 +28,11 @@ from customhouse.archive import (
     blobs_in,
     in_parallel,
     part_of,
-    row_to_line,
-    tables,
 )
+from customhouse.archive.store import ArchiveStore
 from customhouse.blobs import BlobMissing, BlobStore, DigestMismatch
 from customhouse.blobs.files import FileBlobs
-from customhouse.db import Database, metadata
+from customhouse.db import Database
 from customhouse.errors import Conflict, Invalid
 from customhouse.hub import blobs_of, master_key
 from customhouse.oci.digest import Digest
@@ -83,7 +79,7 @@ class _Export:
     def __init__(
         self, database: Database, source: BlobStore, folder: Path, damaged: bool, progress: Progress
     ) -> None:
-        self._database, self._source, self._folder = database, source, folder
+        self._store, self._source, self._folder = ArchiveStore(database), source, folder
         self._go_on, self._progress = damaged, progress
         self._target = FileBlobs(folder / BLOBS)
         self.rows: dict[str, int] = {}
@@ -92,33 +88,11 @@ class _Export:
 
     def run(self) -> None:
         for _ in range(LOOKS):
-            self._write_rows()
+            self.rows = self._store.write_rows(self._folder)
             if self._copy_blobs():
                 self._remove_unnamed()
                 return
         raise Conflict("content was collected faster than it could be copied", hint="Run the export again.")
-
-    def _write_rows(self) -> None:
-        (self._folder / ROWS).mkdir(exist_ok=True, mode=0o700)
-        with self._database.read() as tx:
-            if (schema := migrations.current(tx)) != migrations.newest():
-                raise Conflict(
-                    f"the database has the schema {schema}, and this is {migrations.newest()}",
-                    hint="Export with the version of Customhouse that serves it.",
-                )
-            self.rows = {table.name: self._write_table(tx, table) for table in tables()}
-
-    def _write_table(self, tx: Connection, table: Table) -> int:
-        columns = list(table.primary_key.columns)
-        query = select(table).order_by(*columns).execution_options(stream_results=True, yield_per=500)
-        count = 0
-        with (self._folder / ROWS / f"{table.name}.jsonl").open("wb") as lines:
-            for row in tx.execute(query):
-                lines.write(row_to_line(table, row))
-                count += 1
-            lines.flush()
-            os.fsync(lines.fileno())
-        return count
 
     def _copy_blobs(self) -> bool:
         """Every blob that the rows name; False where one is gone, and its row as well."""
@@ -129,7 +103,7 @@ class _Export:
             self._progress(done, total)
             if how == "copied":
                 self.bytes += size
-            elif self._has_row(digest):
+            elif self._store.has_blob(digest):
                 if not self._go_on:
                     raise Conflict(
                         f"the bytes of {digest} are {how}",
@@ -160,11 +134,6 @@ class _Export:
         finally:
             upload.close()
         return digest, size, "copied"
-
-    def _has_row(self, digest: Digest) -> bool:
-        table = metadata.tables[BLOB_TABLE]
-        with self._database.read() as tx:
-            return tx.execute(select(table.c.digest).where(table.c.digest == digest)).first() is not None
 
     def _remove_unnamed(self) -> None:
         """Both lists are in order, so neither has to be held."""
