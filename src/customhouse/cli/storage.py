@@ -156,3 +156,21 @@ def import_hub(out: Output, folder: Path, data: Path, master_key_file: Path | No
     if settings.hub_name != contents.hub_name:
         out.note(f"the hub was called {contents.hub_name!r} as a signer; set hub_name to keep that")
     return REFUSED if breaks else DONE
+
+
+@storage.command()
+@click.option("--data", type=THERE, required=True, help="Data of the restored hub, which is stopped.")
+@click.option("--versions", default=1000, show_default=True, type=click.IntRange(1, 1000), help="How far to go ahead.")
+@reporting
+def restored(out: Output, data: Path, versions: int) -> None:
+    """After a backup was restored: sign versions that are ahead of what clients have seen, or they refuse the hub."""
+    from customhouse.hub import Hub
+    from customhouse.settings import load
+
+    hub = Hub(load(data, url=signed_url(data)))
+    try:
+        guns = hub.publication.go_ahead(versions, hub.clock())
+    finally:
+        hub.close(1)
+    document = {"repositories": [str(gun) for gun in guns], "versions": versions}
+    out.result(document, f"{len(guns)} repositories are {versions} versions ahead")

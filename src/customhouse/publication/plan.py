@@ -90,6 +90,18 @@ def aligned(current: Mapping[RoleName, bytes], keys: HubKeys, now: datetime) -> 
     return files
 
 
+def ahead(current: Mapping[RoleName, bytes], keys: HubKeys, step: int, now: datetime) -> dict[RoleName, bytes]:
+    """Targets and delegations as they are, `step` versions further. The root is not signed anew: its versions follow
+    each other one by one."""
+    files = {}
+    for role, raw in current.items():
+        if role == TARGETS or role.is_delegation:
+            body = documents.next_targets(parse_targets(raw, role).body, now)
+            body = replace(body, version=body.version + step - 1)
+            files[role] = documents.sign_targets(role, body, [keys.targets if role == TARGETS else keys.release]).raw
+    return files
+
+
 def _aligned_root(root: Root, keys: HubKeys, now: datetime) -> dict[RoleName, bytes]:
     listed = {role: root.roles[role].key_ids for role in (ROOT, TARGETS)}
     wanted = {ROOT: (keys.root.public.key_id,), TARGETS: (keys.targets.public.key_id,)}

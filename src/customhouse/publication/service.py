@@ -35,7 +35,7 @@ from customhouse.trust.documents import ROOT_LIFETIME, TARGETS_LIFETIME
 from customhouse.trust.metadata import parse_file
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, RoleName
 from customhouse.trust.service import TrustService
-from customhouse.trust.update import VersionConflict
+from customhouse.trust.update import MAXIMUM_STEP, VersionConflict
 from customhouse.trust.verify import SignedTag
 
 if TYPE_CHECKING:
@@ -228,6 +228,28 @@ class PublicationService:
             except VersionConflict:
                 continue
         return False  # others publish all the time, and each publication aligns
+
+    def go_ahead(self, step: int, now: datetime) -> list[Gun]:
+        """Put every repository `step` versions ahead of where it is: a hub that was restored from a backup is behind
+        what clients have seen, and they refuse what is older. Official ones are signed anew as a whole; of the others
+        what the trust server signs, snapshot and timestamp. Returns them. Raises VersionConflict on a hub that runs.
+        """
+        if not 1 <= step <= MAXIMUM_STEP:
+            raise Invalid(f"{step} is no number of versions", hint=f"Give 1 to {MAXIMUM_STEP}.")
+        with self._certification.view() as tx:
+            guns = self._trust.guns(tx)
+        for gun in guns:
+            if kind_of(gun.repository) is not Kind.OFFICIAL:
+                self._trust.resign(gun, now, step)
+                continue
+            self._align(gun, now)  # on the keys that sign now
+            current = self._trust.repository_files(gun)
+            with self._certification.transaction() as tx:
+                files = plan.ahead(current, self._keys, step, now)
+                self._trust.commit(tx, gun, files, _versions(current), step)
+                detail = {"versions": step}
+                self._audit.append(tx, actor="hub", action="publication.ahead", subject=gun, detail=detail, now=now)
+        return guns
 
     def root_certificate(self) -> BundledRoot:
         """What a consumer pins: the hub's root certificate."""

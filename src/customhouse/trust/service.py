@@ -117,7 +117,7 @@ class TrustService:
         return update
 
     def commit(
-        self, tx: Connection, gun: Gun, files: Mapping[RoleName, bytes], expected: Mapping[RoleName, int]
+        self, tx: Connection, gun: Gun, files: Mapping[RoleName, bytes], expected: Mapping[RoleName, int], step: int = 1
     ) -> TrustedRepository:
         """Store files for a GUN inside the caller's transaction, judged exactly as a publish.
 
@@ -130,7 +130,7 @@ class TrustService:
         for role, version in expected.items():
             if stored.version(role) != version:
                 raise VersionConflict(gun, role, version + 1, stored.version(role))
-        admitted = self._admit(tx, gun, stored, files, now)
+        admitted = self._admit(tx, gun, stored, files, now, step)
         if admitted is None:
             raise Invalid(f"nothing would change in {gun}")
         point("trust.commit.store")
@@ -211,12 +211,13 @@ class TrustService:
         self._store.lock(tx, gun)
         return {role: self._key(tx, gun, role, self._clock(), rotate=False)[0] for role in SERVER_ROLES}
 
-    def resign(self, gun: Gun, now: datetime) -> bool:
-        """Renew timestamp and snapshot where it is due; False when nothing was."""
+    def resign(self, gun: Gun, now: datetime, ahead: int = 0) -> bool:
+        """Renew timestamp and snapshot where it is due; False when nothing was. With `ahead`, in any case, and so many
+        versions further: clients may have seen newer ones than these (a hub that was restored)."""
         with self._store.write() as tx:
             self._store.lock(tx, gun)
             stored = self._stored(tx, gun)
-            made = renewal(stored, self._held(tx, gun), now, timestamp_lifetime=self._timestamp_lifetime)
+            made = renewal(stored, self._held(tx, gun), now, timestamp_lifetime=self._timestamp_lifetime, ahead=ahead)
             if not made:
                 return False
             point("trust.resign.store")
@@ -302,10 +303,10 @@ class TrustService:
         )
 
     def _admit(
-        self, tx: Connection, gun: Gun, stored: Stored, files: Mapping[RoleName, bytes], now: datetime
+        self, tx: Connection, gun: Gun, stored: Stored, files: Mapping[RoleName, bytes], now: datetime, step: int = 1
     ) -> Admitted | None:
         held = self._held(tx, gun)
-        return admit(gun, stored, files, held, now, timestamp_lifetime=self._timestamp_lifetime)
+        return admit(gun, stored, files, held, now, timestamp_lifetime=self._timestamp_lifetime, step=step)
 
     def _save(self, tx: Connection, gun: Gun, admitted: Admitted, now: datetime) -> None:
         self._store.retire(tx, gun, admitted.dropped)

@@ -156,8 +156,12 @@ def admit(
     now: datetime,
     *,
     timestamp_lifetime: timedelta = TIMESTAMP_LIFETIME,
+    step: int = 1,
 ) -> Admitted | None:
-    """Judge an upload; None when it changes nothing. Raises UpdateRefused or VersionConflict."""
+    """Judge an upload; None when it changes nothing. `step`: how far the files made here go ahead of the stored ones.
+
+    Raises UpdateRefused or VersionConflict.
+    """
     sent = {
         role: _parsed(role, raw)
         for role, raw in upload.items()
@@ -184,7 +188,7 @@ def admit(
     if TARGETS not in result:
         raise UpdateRefused("ErrValidation", "targets must be loaded first", hint="Publish targets with the root.")
     result = {role: raw for role, raw in result.items() if role in sent or role not in ended}
-    made = _sign(root, result, stored, sent, held, now, timestamp_lifetime)
+    made = _sign(root, result, stored, sent, held, now, timestamp_lifetime, step)
     result.update({role: signed.raw for role, signed in made.items()})
     seen = {role: stored.version(role) for role in stored.files if role not in ended}
     repository = _judge(gun, result, [*stored.roots, root.raw], seen, sent, now)
@@ -192,9 +196,10 @@ def admit(
 
 
 def renewal(
-    stored: Stored, held: HeldKeys, now: datetime, *, timestamp_lifetime: timedelta = TIMESTAMP_LIFETIME
+    stored: Stored, held: HeldKeys, now: datetime, *, timestamp_lifetime: timedelta = TIMESTAMP_LIFETIME, ahead: int = 0
 ) -> dict[RoleName, Signed[AnyBody]]:
-    """New snapshot and timestamp files where less than half of their life remains; empty when none is due.
+    """New snapshot and timestamp files where less than half of their life remains; empty when none is due. With
+    `ahead`, in any case, and so many versions further.
 
     A clock that goes back makes nothing due; one that leaps ahead makes one new version each.
     """
@@ -202,13 +207,14 @@ def renewal(
         return {}
     root = parse_root(stored.files[ROOT]).body
     made: dict[RoleName, Signed[AnyBody]] = {}
+    step = ahead or 1
     signers = _signers(root, SNAPSHOT, held)
-    if signers and stored.expiries[SNAPSHOT] - now < SNAPSHOT_LIFETIME / 2:
-        made[SNAPSHOT] = new_snapshot(stored.files, stored.version(SNAPSHOT) + 1, signers, now)
+    if signers and (ahead or stored.expiries[SNAPSHOT] - now < SNAPSHOT_LIFETIME / 2):
+        made[SNAPSHOT] = new_snapshot(stored.files, stored.version(SNAPSHOT) + step, signers, now)
     signers = _signers(root, TIMESTAMP, held)
-    if signers and (made or stored.expiries[TIMESTAMP] - now < timestamp_lifetime / 2):
+    if signers and (ahead or made or stored.expiries[TIMESTAMP] - now < timestamp_lifetime / 2):
         over = made[SNAPSHOT].raw if SNAPSHOT in made else stored.files[SNAPSHOT]
-        made[TIMESTAMP] = new_timestamp(over, stored.version(TIMESTAMP) + 1, signers, now, timestamp_lifetime)
+        made[TIMESTAMP] = new_timestamp(over, stored.version(TIMESTAMP) + step, signers, now, timestamp_lifetime)
     return made if TIMESTAMP in made else {}
 
 
@@ -311,6 +317,7 @@ def _sign(
     held: HeldKeys,
     now: datetime,
     timestamp_lifetime: timedelta,
+    step: int,
 ) -> dict[RoleName, Signed[AnyBody]]:
     made: dict[RoleName, Signed[AnyBody]] = {}
     if SNAPSHOT in sent:
@@ -324,7 +331,7 @@ def _sign(
                 hint="Let the server hold it: notary key rotate GUN snapshot -r",
                 missing="snapshot",
             )
-        made[SNAPSHOT] = new_snapshot(result, stored.version(SNAPSHOT) + 1, signers, now)
+        made[SNAPSHOT] = new_snapshot(result, stored.version(SNAPSHOT) + step, signers, now)
     signers = _signers(root.body, TIMESTAMP, held)
     if not signers:
         raise UpdateRefused(
@@ -333,7 +340,7 @@ def _sign(
             hint="Ask the server for its key: notary key rotate GUN timestamp -r; after a deletion, start anew.",
         )
     over = made[SNAPSHOT].raw if SNAPSHOT in made else result[SNAPSHOT]
-    made[TIMESTAMP] = new_timestamp(over, stored.version(TIMESTAMP) + 1, signers, now, timestamp_lifetime)
+    made[TIMESTAMP] = new_timestamp(over, stored.version(TIMESTAMP) + step, signers, now, timestamp_lifetime)
     return made
 
 
