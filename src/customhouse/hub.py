@@ -53,9 +53,11 @@ from customhouse.oci.digest import Digest
 from customhouse.pkcs11 import Uri
 from customhouse.publication.service import PublicationService
 from customhouse.registry.client import RegistryClient
+from customhouse.registry.collector import Pace
 from customhouse.registry.importer import Fetched, Importer
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
+from customhouse.registry.sweep import due_shards
 from customhouse.review.service import ReviewService, waivers_of
 from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
@@ -73,6 +75,7 @@ from customhouse.workflows import Workflows
 IMPORTING = "importing"  # a file in the data directory, while an import is not finished
 TICK_SECONDS = 2.0
 RENEW_SECONDS, SWEEP_SECONDS = 60.0, 600.0
+SWEEP_PACE = Pace(seconds=1.0, rest=2.0)
 _log = logging.getLogger("customhouse.hub")
 
 
@@ -90,6 +93,8 @@ class Hub:
         self.database = Database(settings.database_url)
         migrations.upgrade(self.database)
         self._awake, self._stopping = threading.Event(), threading.Event()
+        self._unswept = False  # is a sweep under way?
+        self._looked: datetime | None = None
         self._thread: threading.Thread | None = None
         host = settings.host
 
@@ -246,7 +251,18 @@ class Hub:
                 swept = time.monotonic()
                 self._do(self._let_go)
                 self._do(lambda: self.publication.renew_all(self.clock()))
-                self._do(lambda: self.registry.sweep(self.clock()))
+                self._unswept = True
+            if self._unswept:
+                self._do(self._sweep)
+
+    def _sweep(self) -> None:
+        """A second's work at most; what is left is gone on with at the next turn, after the other duties."""
+        self._unswept = False  # what fails is tried again by the clock, not without pause
+        now = self.clock()
+        swept = self.registry.sweep(now, shards=due_shards(self._looked, now), pace=SWEEP_PACE)
+        self._unswept = swept.more
+        if not swept.more:
+            self._looked = now
 
     def _let_go(self) -> None:
         self.steps.release(self.clock() - timedelta(days=self.settings.quarantine_days))

@@ -86,8 +86,8 @@ class BlobStore(Protocol):
     def delete(self, digest: Digest) -> None:
         """Remove the bytes; nothing happens where there are none."""
 
-    def digests(self, before: datetime | None = None) -> Iterator[Digest]:
-        """Every blob, or those that arrived before a moment."""
+    def digests(self, before: datetime | None = None, shard: int | None = None) -> Iterator[Digest]:
+        """Every blob, or those that arrived before a moment; of a 256th of the store, by the digest's first byte."""
 
 
 @runtime_checkable

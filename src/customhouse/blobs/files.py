@@ -84,9 +84,10 @@ class FileBlobs:
     def delete(self, digest: Digest) -> None:
         self.path(digest).unlink(missing_ok=True)
 
-    def digests(self, before: datetime | None = None) -> Iterator[Digest]:
+    def digests(self, before: datetime | None = None, shard: int | None = None) -> Iterator[Digest]:
+        folder = "??" if shard is None else f"{shard:02x}"
         for algorithm in ("sha256", "sha512"):
-            for file in (self._root / algorithm).glob("??/*"):
+            for file in (self._root / algorithm).glob(f"{folder}/*"):
                 try:
                     digest = Digest.parse(f"{algorithm}:{file.name}")
                     if before is None or file.stat().st_mtime < before.timestamp():

@@ -7,7 +7,7 @@
 4. Methods that take `tx` work inside the caller's transaction; the others make their own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import BinaryIO
 
@@ -15,12 +15,13 @@ from sqlalchemy import Connection
 
 from customhouse import faults
 from customhouse.audit import Audit
-from customhouse.blobs import BlobMissing, BlobStore, DigestMismatch, HasUnfinished, UploadBusy
+from customhouse.blobs import BlobMissing, BlobStore, DigestMismatch
 from customhouse.errors import Unavailable
 from customhouse.oci.digest import Digest
 from customhouse.oci.manifest import parse_manifest
 from customhouse.oci.reference import valid_repository, valid_tag
 from customhouse.registry.cache import RawCache
+from customhouse.registry.collector import Collector, Pace
 from customhouse.registry.content import (
     BlobUnknown,
     ContentInUse,
@@ -35,9 +36,10 @@ from customhouse.registry.content import (
     check_held,
     needs_of,
 )
+from customhouse.registry.following import Following
 from customhouse.registry.integrity import Integrity
-from customhouse.registry.store import Content, Found, Referrer, RegistryStore
-from customhouse.registry.sweep import Breach, Grace, Swept
+from customhouse.registry.store import Content, Found, Linked, Referrer, RegistryStore
+from customhouse.registry.sweep import ALL_SHARDS, Breach, Grace, Swept
 from customhouse.registry.uploads import Uploads
 
 REMEMBERED_BYTES = 64 * 1024 * 1024
@@ -48,14 +50,20 @@ _MOST_SOURCES = 16
 class RegistryService:
     """One registry: repositories, their manifests, tags and blobs."""
 
-    def __init__(self, store: RegistryStore, blobs: BlobStore, audit: Audit, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: RegistryStore, blobs: BlobStore, audit: Audit, clock: Callable[[], datetime],
+        grace: Grace = Grace(),
+    ) -> None:  # fmt: skip
         self.store = store
         self.blobs = blobs
         self.uploads = Uploads(store, blobs, self.attach_blob, clock)
         self._audit = audit
         self._clock = clock
         self._raw = RawCache(REMEMBERED_BYTES)
+        self._grace = grace
         self.integrity = Integrity(store, blobs, audit)
+        self._following = Following(store)
+        self._collector = Collector(store, blobs, self.uploads, self._following, audit)
 
     # Reading
 
@@ -76,11 +84,11 @@ class RegistryService:
 
     def blob(self, repository: str, digest: Digest) -> StoredBlob:
         """Raises BlobUnknown unless this repository holds it."""
-        size = self.store.look_blob(repository, digest)
+        found = self.store.look_blob(repository, digest)
         # Bytes may have been thrown away as altered: whoever asks is told, and so pushes them again.
-        if size is None or self.blobs.stat(digest) is None:
+        if found is None or self._fading(repository, digest, found) or self.blobs.stat(digest) is None:
             raise BlobUnknown(repository, digest)
-        return StoredBlob(digest, size)
+        return StoredBlob(digest, found.size)
 
     def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
         """The bytes of a blob that this repository holds. Raises BlobUnknown."""
@@ -145,11 +153,13 @@ class RegistryService:
         check_held(repository, parsed, held)
         faults.point("registry.manifest.checked")
         subject = parsed.subject.digest if parsed.subject else None
+        early = subject is not None and not self.store.held(tx, repository, [subject])
         self.store.put_manifest(
             tx,
             repository,
             Content(digest, parsed.media_type, raw, subject, parsed.referrer_type, parsed.annotations, needed),
             now,
+            loose=early,
         )
         faults.point("registry.manifest.stored")
         if by_digest is None:
@@ -193,18 +203,18 @@ class RegistryService:
     # Deletion
 
     def delete_manifest(self, repository: str, digest: Digest, actor: str) -> None:
-        """With the tags that point at it; content that others hold stays. Raises ManifestUnknown, ContentInUse."""
+        """With the tags that point at it and the referrers that follow it; content that others hold stays.
+
+        Raises ManifestUnknown, ContentInUse.
+        """
         now = self._clock()
         with self.store.write() as tx:
             self.store.lock_repositories(tx, repository)
             self._found(tx, repository, digest)
             self._not_in_use(tx, repository, digest)
-            tags = self.store.tags_of(tx, repository, digest)
-            for tag in tags:
-                self.store.remove_tag(tx, repository, tag)
-            self.store.drop_manifest(tx, repository, digest)
+            gone = self._following.drop(tx, repository, digest, now)
             faults.point("registry.manifest.deleted")
-            self._log(tx, actor, "manifest.delete", repository, digest, {"tags": tags[:100]}, now)
+            self._log(tx, actor, "manifest.delete", repository, digest, gone.told, now)
 
     def delete_tag(self, repository: str, tag: str, actor: str) -> None:
         """Raises ManifestUnknown."""
@@ -218,14 +228,15 @@ class RegistryService:
 
     def delete_blob(self, repository: str, digest: Digest, actor: str) -> None:
         """Raises BlobUnknown, ContentInUse."""
+        now = self._clock()
         with self.store.write() as tx:
             self.store.lock_repositories(tx, repository)
             if not self.store.linked(tx, repository, [digest]):
                 raise BlobUnknown(repository, digest)
             self._not_in_use(tx, repository, digest)
-            self.store.unlink_blob(tx, repository, digest)
+            self.store.unlink_blobs(tx, repository, [digest], now)
             faults.point("registry.blob.deleted")
-            self._log(tx, actor, "blob.delete", repository, digest, {}, self._clock())
+            self._log(tx, actor, "blob.delete", repository, digest, {}, now)
 
     # For those who certify and publish, inside their transactions
 
@@ -246,7 +257,7 @@ class RegistryService:
         missing += [found for found in blobs if self.blobs.stat(found) != linked.get(found, -1)]
         if missing:
             raise ContentMissing(source, tuple(missing))
-        self.store.link_blobs(tx, target, blobs, now)
+        self.store.link_blobs(tx, target, blobs, now, needed=True)
         faults.point("registry.tree.blobs")
         self.store.hold_manifests(tx, target, manifests, now)
         faults.point("registry.tree.manifests")
@@ -268,7 +279,7 @@ class RegistryService:
     def delete_repository(self, tx: Connection, repository: str) -> None:
         """Let go of everything in it; the sweep collects what no other repository holds."""
         self.store.lock_repositories(tx, repository)
-        self.store.drop_repository(tx, repository)
+        self.store.drop_repository(tx, repository, self._clock())
 
     def tagged(self, tx: Connection, repository: str, digest: Digest) -> bool:
         """Does a tag of the repository point at it, as this transaction sees it?"""
@@ -287,27 +298,19 @@ class RegistryService:
 
     # Upkeep
 
-    def sweep(self, now: datetime, grace: Grace = Grace(), batch: int = 1000) -> Swept:
-        """Collect at most `batch` of each kind: rows first, bytes after (R2). Safe beside pushes and other sweeps."""
-        cut, leftovers = grace.cut(now), self.store.leftovers
+    def sweep(
+        self, now: datetime, grace: Grace | None = None, shards: Iterable[int] = ALL_SHARDS, pace: Pace = Pace(),
+        told: Callable[[Swept], None] = lambda _: None,
+    ) -> Swept:  # fmt: skip
+        """Collect what nothing has needed for longer than its grace; see `Collector.sweep`."""
+        return self._collector.sweep(now, grace or self._grace, shards, pace, told)
+
+    def survey(self, now: datetime) -> Swept:
+        """What a sweep would collect now, bytes without a row and uploads apart; changes nothing."""
+        cut = self._grace.cut(now)
         with self.store.read() as tx:
-            links = leftovers.unused_links(tx, cut.unused, batch)
-            uploads = leftovers.stale_uploads(tx, cut.upload, batch)
-        gone_links = sum(leftovers.collect_link(repository, digest, cut.unused) for repository, digest in links)
-        faults.point("registry.sweep.links")
-        gone_manifests = leftovers.collect_content()
-        with self.store.read() as tx:
-            blobs = leftovers.unlinked_blobs(tx, cut.unlinked, batch)
-        gone_blobs = 0
-        for digest in blobs:
-            if leftovers.collect_blob(digest, cut.unlinked):
-                faults.point("registry.sweep.row")
-                gone_blobs += self._drop_bytes(digest)
-        with self.store.read() as tx:
-            rowless = leftovers.rowless(tx, self.blobs.digests(cut.orphan))
-        orphans = sum(self._drop_bytes(digest) for digest in rowless)
-        gone_uploads = sum(self._drop_upload(name) for name in uploads) + self._drop_rowless_uploads(cut.upload)
-        return Swept(gone_links, gone_blobs, gone_manifests, orphans, gone_uploads)
+            links, blobs, freed, manifests = self.store.leftovers.survey(tx, cut.unused, cut.unlinked)
+        return Swept(links, blobs, manifests, freed=freed)
 
     def all_tags(self, tx: Connection) -> Iterator[tuple[str, str, Digest]]:
         """(repository, tag, digest) of the whole registry, as this transaction sees it (for `doctor`)."""
@@ -322,27 +325,12 @@ class RegistryService:
         that the next push brings them anew; returns their digests. The rows stay."""
         return self.integrity.discard_altered(manifest, self._clock())
 
-    def _drop_bytes(self, digest: Digest) -> bool:
-        with self.store.write() as tx:
-            if not self.store.leftovers.without_row(tx, digest):
-                return False
-            self.blobs.delete(digest)
-        faults.point("registry.sweep.bytes")
-        return True
-
-    def _drop_upload(self, name: str) -> bool:
-        try:
-            self.uploads.abandon(name, self.blobs.upload(name))
-        except UploadBusy:
+    def _fading(self, repository: str, digest: Digest, found: Linked) -> bool:
+        """Is it unused for so long that it may soon be gone? Looked at again: the mark may have been set in vain."""
+        if not self._grace.fading(found.loose_since, self._clock()):
             return False
-        return True
-
-    def _drop_rowless_uploads(self, before: datetime) -> int:
-        if not isinstance(self.blobs, HasUnfinished):
-            return 0
         with self.store.read() as tx:
-            known = self.store.leftovers.uploads(tx)
-        return sum(self._drop_upload(name) for name in list(self.blobs.unfinished(before)) if name not in known)
+            return self.store.needed_by(tx, repository, digest) is None
 
     def _found(self, tx: Connection, repository: str, reference: str) -> Found:
         found = self.store.find(tx, repository, reference) if _valid_reference(reference) else None

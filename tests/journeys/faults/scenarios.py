@@ -424,12 +424,24 @@ class Sweep(Upkeep):
 
     verb = "sweep"
 
+    def prepare(self) -> None:
+        super().prepare()
+        repository = self.publisher.repository(self.name)
+        lonely = json.dumps({
+            **json.loads(self.built.manifest_raw), "artifactType": "application/vnd.lonely",
+            "subject": {"mediaType": self.built.media_type, "digest": Digest.of(self.name.encode()), "size": 1},
+        }).encode()
+        self.lonely = Digest.of(lonely)
+        with self.publisher.transport() as transport:
+            RegistryClient(transport).put_manifest(repository, self.lonely, lonely, self.built.media_type)
+
     def check(self) -> None:
         self.site.assert_published_once(self.name, "1", self.built)
         with self.publisher.transport() as transport:
             client, repository = RegistryClient(transport), self.publisher.repository(self.name)
             assert client.blob_size(repository, Digest.of(self.name.encode())) is None
             assert client.has_manifest(repository, "never-signed")
+            assert not client.has_manifest(repository, self.lonely)
         assert list((self.hub.data / "blobs" / "uploads").iterdir()) == []
 
 

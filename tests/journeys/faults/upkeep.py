@@ -8,7 +8,7 @@ from pathlib import Path
 from customhouse.hub import Hub
 from customhouse.settings import load
 
-AHEAD = {"sweep": timedelta(days=3), "renew": timedelta(days=8), "rotate": timedelta(0)}
+AHEAD = {"sweep": timedelta(days=8), "renew": timedelta(days=8), "rotate": timedelta(0)}
 
 
 def main(verb: str, data: str, url: str) -> None:

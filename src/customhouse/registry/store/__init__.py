@@ -4,7 +4,10 @@
    `registry_manifest`, `registry_link` and `registry_tag` say what a repository holds.
 2. A blob row exists only while its bytes do. Whoever links a blob holds its row (FOR KEY SHARE), whoever collects one
    takes it FOR UPDATE first and looks again: one of the two waits and then sees what the other did.
-3. A change of what one repository holds is made under `lock_repositories`.
+3. A change of what one repository holds is made under `lock_repositories`. A new link alone is not: it holds the row
+   of its blob before it writes, and so does whoever removes links.
+4. Whatever may make a row useless says so in `loose_since`, in the same transaction; `collector.py` looks only there.
+   Rows of blobs are taken in the order of their digests, before their links.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from customhouse.answers import Answers
 from customhouse.db import Database, Store
 from customhouse.oci.digest import Digest
-from customhouse.registry.store.leftovers import Leftovers
+from customhouse.registry.store.leftovers import Leftovers, used
 from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
 
 T = TypeVar("T")
@@ -34,6 +37,14 @@ class Found:
     media_type: str
     size: int
     refused: str | None
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A blob that a repository holds; `loose_since` is from when on no manifest may need it, or None."""
+
+    size: int
+    loose_since: datetime | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ _BY_TAG = _FOUND.join(
     tag, and_(tag.c.repository == manifest.c.repository, tag.c.digest == manifest.c.digest)
 ).where(tag.c.name == bindparam("wanted"))
 _LINKED = (
-    select(blob.c.size)
+    select(blob.c.size, link.c.loose_since)
     .join(link, link.c.digest == blob.c.digest)
     .where(link.c.repository == bindparam("in_repository"), link.c.digest == bindparam("wanted"))
 )
@@ -100,12 +111,13 @@ class RegistryStore(Store):
 
         return self._answers.get(("manifest", repository, reference), ask)
 
-    def look_blob(self, repository: str, digest: Digest) -> int | None:
-        """The size of a blob that the repository holds now."""
+    def look_blob(self, repository: str, digest: Digest) -> Linked | None:
+        """What the repository holds now."""
 
-        def ask() -> int | None:
+        def ask() -> Linked | None:
             with self.read() as tx:
-                return tx.execute(_LINKED, {"in_repository": repository, "wanted": digest}).scalar()
+                row = tx.execute(_LINKED, {"in_repository": repository, "wanted": digest}).one_or_none()
+                return Linked(row.size, row.loose_since) if row else None
 
         return self._answers.get(("blob", repository, digest), ask)
 
@@ -121,27 +133,41 @@ class RegistryStore(Store):
 
     def put_blob(self, tx: Connection, digest: Digest, size: int, now: datetime) -> None:
         put = self._insert(blob).values(digest=digest, size=size, stored_at=now)
-        tx.execute(put.on_conflict_do_update(index_elements=["digest"], set_={"stored_at": now, "size": size}))
+        changed = {"stored_at": now, "size": size, "loose_since": None}
+        tx.execute(put.on_conflict_do_update(index_elements=["digest"], set_=changed))
 
     def hold_blob(self, tx: Connection, digest: Digest) -> int | None:
         """The size of a stored blob, whose row stays until this transaction ends."""
         held = select(blob.c.size).where(blob.c.digest == digest).with_for_update(read=True, key_share=True)
         return tx.execute(held).scalar()
 
-    def link_blobs(self, tx: Connection, repository: str, digests: Iterable[Digest], now: datetime) -> None:
-        rows = [{"repository": repository, "digest": digest, "linked_at": now} for digest in digests]
+    def link_blobs(
+        self, tx: Connection, repository: str, digests: Iterable[Digest], now: datetime, *, needed: bool = False
+    ) -> None:
+        """`needed`: by a manifest that the repository holds when this transaction ends."""
+        loose = None if needed else now
+        rows = [
+            {"repository": repository, "digest": digest, "linked_at": now, "loose_since": loose} for digest in digests
+        ]
         if rows:
             put = self._insert(link)
-            tx.execute(
-                put.on_conflict_do_update(
-                    index_elements=["repository", "digest"], set_={"linked_at": put.excluded.linked_at}
-                ),
-                rows,
-            )
+            changed = {"linked_at": put.excluded.linked_at, "loose_since": put.excluded.loose_since}
+            tx.execute(put.on_conflict_do_update(index_elements=["repository", "digest"], set_=changed), rows)
 
-    def unlink_blob(self, tx: Connection, repository: str, digest: Digest) -> bool:
-        gone = delete(link).where(link.c.repository == repository, link.c.digest == digest)
-        return tx.execute(gone).rowcount > 0
+    def unlink_blobs(
+        self, tx: Connection, repository: str, digests: Sequence[Digest], since: datetime,
+        before: datetime | None = None,
+    ) -> int:  # fmt: skip
+        """The one place where links go; returns how many did. Their blobs may be unused since `since`. With `before`
+        only links go that were loose before, and whose blobs nobody else is busy with."""
+        gone = 0
+        for some in _pieces(sorted(digests)):
+            rows = select(blob.c.digest).where(blob.c.digest.in_(some)).order_by(blob.c.digest)
+            free = list(tx.execute(rows.with_for_update(key_share=True, skip_locked=before is not None)).scalars())
+            tx.execute(update(blob).where(blob.c.digest.in_(free)).values(loose_since=since))
+            links = delete(link).where(link.c.repository == repository, link.c.digest.in_(free))
+            gone += tx.execute(links if before is None else links.where(link.c.loose_since < before)).rowcount
+        return gone
 
     def linked(self, tx: Connection, repository: str, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Of these, the ones that the repository holds, with their sizes."""
@@ -170,8 +196,10 @@ class RegistryStore(Store):
     def raw(self, tx: Connection, digest: Digest) -> bytes | None:
         return tx.execute(select(content.c.raw).where(content.c.digest == digest)).scalar()
 
-    def put_manifest(self, tx: Connection, repository: str, made: Content, now: datetime) -> None:
-        """Content, its edges, and the row that the repository holds it."""
+    def put_manifest(
+        self, tx: Connection, repository: str, made: Content, now: datetime, *, loose: bool = False
+    ) -> None:
+        """Content, its edges, and the row that the repository holds it; `loose` where its subject is not there yet."""
         put = self._insert(content).values(
             digest=made.digest,
             media_type=made.media_type,
@@ -181,20 +209,31 @@ class RegistryStore(Store):
             artifact_type=made.artifact_type,
             annotations=dict(made.annotations),
         )
-        # An update of nothing, so that the row is locked against a sweep on both outcomes.
-        tx.execute(put.on_conflict_do_update(index_elements=["digest"], set_={"size": put.excluded.size}))
+        # An update in any case, so that the row is locked against a sweep on both outcomes.
+        tx.execute(put.on_conflict_do_update(index_elements=["digest"], set_={"loose_since": None}))
         edges = [{"parent": made.digest, "child": child, "kind": kind} for child, kind in made.needs.items()]
         if edges:
             tx.execute(self._insert(need).on_conflict_do_nothing(), edges)
         self.hold_manifests(tx, repository, [made.digest], now)
+        if loose:
+            here = and_(manifest.c.repository == repository, manifest.c.digest == made.digest)
+            tx.execute(update(manifest).where(here).values(loose_since=now))
+        blobs = [child for child, kind in made.needs.items() if kind == "blob"]
+        for some in _pieces(blobs):
+            links = and_(link.c.repository == repository, link.c.digest.in_(some), link.c.loose_since.is_not(None))
+            tx.execute(update(link).where(links).values(loose_since=None))
 
     def hold_manifests(self, tx: Connection, repository: str, digests: Iterable[Digest], now: datetime) -> None:
         rows = [{"repository": repository, "digest": digest, "pushed_at": now} for digest in digests]
         if rows:
             tx.execute(self._insert(manifest).on_conflict_do_nothing(), rows)
 
-    def drop_manifest(self, tx: Connection, repository: str, digest: Digest) -> None:
+    def drop_manifest(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> None:
         tx.execute(delete(manifest).where(manifest.c.repository == repository, manifest.c.digest == digest))
+        tx.execute(update(content).where(content.c.digest == digest).values(loose_since=now))
+        children = select(need.c.child).where(need.c.parent == digest, need.c.kind == "blob")
+        links = and_(link.c.repository == repository, link.c.digest.in_(children), ~used)
+        tx.execute(update(link).where(links).values(loose_since=now))
 
     def held(self, tx: Connection, repository: str, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Of these manifests, the ones that the repository holds, with their sizes."""
@@ -228,16 +267,28 @@ class RegistryStore(Store):
             level = list({child: None for child, kind in needs if kind == "manifest" and child not in manifests})
         return manifests, blobs
 
-    def needed_by(self, tx: Connection, repository: str, child: Digest) -> Digest | None:
-        """A manifest of the repository that needs this blob or manifest."""
+    def parents(self, tx: Connection, repository: str, child: Digest, limit: int | None = None) -> list[Digest]:
+        """Manifests of the repository that need this blob or manifest."""
         query = (
             select(need.c.parent)
             .join(manifest, manifest.c.digest == need.c.parent)
             .where(manifest.c.repository == repository, need.c.child == child)
-            .limit(1)
+            .limit(limit)
         )
-        parent = tx.execute(query).scalar()
-        return Digest(parent) if parent else None
+        return [Digest(parent) for parent in tx.execute(query).scalars()]
+
+    def needed_by(self, tx: Connection, repository: str, child: Digest) -> Digest | None:
+        """A manifest of the repository that needs this blob or manifest."""
+        return next(iter(self.parents(tx, repository, child, 1)), None)
+
+    def referring(self, tx: Connection, repository: str, subject: Digest) -> list[Digest]:
+        """Manifests of the repository whose subject this is."""
+        query = (
+            select(content.c.digest)
+            .join(manifest, manifest.c.digest == content.c.digest)
+            .where(manifest.c.repository == repository, content.c.subject == subject)
+        )
+        return [Digest(found) for found in tx.execute(query).scalars()]
 
     def referrers(
         self, tx: Connection, repository: str, subject: Digest, artifact_type: str | None, after: str, limit: int
@@ -299,9 +350,15 @@ class RegistryStore(Store):
             query = query.where(manifest.c.repository.startswith(prefix, autoescape=True))
         return list(tx.execute(query.order_by(manifest.c.repository).limit(limit)).scalars())
 
-    def drop_repository(self, tx: Connection, repository: str) -> None:
-        for table in (tag, refusal, manifest, link, upload):
+    def drop_repository(self, tx: Connection, repository: str, now: datetime) -> None:
+        held = select(manifest.c.digest).where(manifest.c.repository == repository)
+        rows = select(content.c.digest).where(content.c.digest.in_(held)).order_by(content.c.digest)
+        for some in _pieces(list(tx.execute(rows.with_for_update(key_share=True)).scalars())):
+            tx.execute(update(content).where(content.c.digest.in_(some)).values(loose_since=now))
+        for table in (tag, refusal, manifest, upload):
             tx.execute(delete(table).where(table.c.repository == repository))
+        linked = list(tx.execute(select(link.c.digest).where(link.c.repository == repository)).scalars())
+        self.unlink_blobs(tx, repository, linked, now)
 
     def refuse(self, tx: Connection, repository: str, digest: Digest, reason: str) -> None:
         put = self._insert(refusal).values(repository=repository, digest=digest, reason=reason)

@@ -1,63 +1,76 @@
-"""What nothing uses any more, and what should never be there: the questions of the sweep and of the doctor.
+"""What a crash, a deletion or an abandoned push may have left there: the questions of the collector and of the doctor.
 
-Each `collect_…` looks again inside its own transaction, under the lock that a push would take; what a candidate list
-said a moment ago decides nothing.
+1. Candidates are read by the partial indexes on `loose_since`; nothing here grows with what is kept.
+2. What a list of candidates said a moment ago decides nothing: each `collect_…` looks again at rows it holds, and
+   passes over those that somebody else is busy with. A candidate that is used after all is forgotten.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, select
+from sqlalchemy import Connection, Row, and_, delete, exists, func, not_, select, update
 
 from customhouse.db import Database
 from customhouse.oci.digest import Digest
 from customhouse.registry.store.tables import blob, content, link, manifest, need, tag, upload
 
-_used = exists(
+used = exists(
     select(need.c.child)
     .join(manifest, manifest.c.digest == need.c.parent)
     .where(manifest.c.repository == link.c.repository, need.c.child == link.c.digest)
 )
 _linked = exists(select(link.c.digest).where(link.c.digest == blob.c.digest))
 _kept = exists(select(manifest.c.digest).where(manifest.c.digest == content.c.digest))
+_subject = manifest.alias("subject")
+_awaited = exists(
+    select(content.c.digest).where(
+        content.c.digest == manifest.c.digest,
+        content.c.subject.is_not(None),
+        ~exists().where(_subject.c.repository == manifest.c.repository, _subject.c.digest == content.c.subject),
+    )
+)
 
 
 class Leftovers:
-    """Candidates, and their removal one by one."""
+    """Candidates, and whether they are still what they were."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def unused_links(self, tx: Connection, before: datetime, limit: int) -> list[tuple[str, Digest]]:
-        """Blobs that a repository holds for no manifest of its own."""
-        query = select(link.c.repository, link.c.digest).where(link.c.linked_at < before, ~_used).limit(limit)
-        return [(row.repository, Digest(row.digest)) for row in tx.execute(query)]
+    def loose_links(self, tx: Connection, before: datetime, limit: int) -> dict[str, list[Digest]]:
+        """By repository: blobs that it may hold for no manifest of its own; the oldest."""
+        query = select(link.c.repository, link.c.digest).where(link.c.loose_since < before)
+        return _by_repository(tx.execute(query.order_by(link.c.loose_since).limit(limit)))
 
-    def collect_link(self, repository: str, digest: Digest, before: datetime) -> bool:
-        with self._database.write() as tx:
-            self._database.lock(tx, f"registry:{repository}")
-            gone = delete(link).where(
-                link.c.repository == repository, link.c.digest == digest, link.c.linked_at < before, ~_used
-            )
-            return tx.execute(gone).rowcount > 0
+    def forget_used(self, tx: Connection, repository: str, digests: Sequence[Digest]) -> list[Digest]:
+        """Under the repository's lock: those that no manifest needs; the others are candidates no more."""
+        here = and_(link.c.repository == repository, link.c.digest.in_(digests))
+        unused = {Digest(found) for found in tx.execute(select(link.c.digest).where(here, ~used)).scalars()}
+        if kept := [digest for digest in digests if digest not in unused]:
+            here = and_(link.c.repository == repository, link.c.digest.in_(kept))
+            tx.execute(update(link).where(here).values(loose_since=None))
+        return [digest for digest in digests if digest in unused]
 
-    def unlinked_blobs(self, tx: Connection, before: datetime, limit: int) -> list[Digest]:
-        query = select(blob.c.digest).where(blob.c.stored_at < before, ~_linked).limit(limit)
+    def loose_blobs(self, tx: Connection, before: datetime, limit: int) -> list[Digest]:
+        """Blobs that no repository may hold; the oldest."""
+        query = select(blob.c.digest).where(blob.c.loose_since < before).order_by(blob.c.loose_since).limit(limit)
         return [Digest(found) for found in tx.execute(query).scalars()]
 
-    def collect_blob(self, digest: Digest, before: datetime) -> bool:
-        """Remove the row; the bytes come after."""
-        with self._database.write() as tx:
-            self._database.lock(tx, f"blob:{digest}")
-            # Waits for every linker that holds the row, and makes the next ones wait.
-            row = select(blob.c.stored_at).where(blob.c.digest == digest).with_for_update()
-            stored_at = tx.execute(row).scalar()
-            if stored_at is None or stored_at >= before:
-                return False
-            if tx.execute(select(link.c.digest).where(link.c.digest == digest).limit(1)).first():
-                return False
-            return tx.execute(delete(blob).where(blob.c.digest == digest)).rowcount > 0
+    def collect_blobs(
+        self, tx: Connection, digests: Sequence[Digest], before: datetime
+    ) -> tuple[dict[Digest, int], int]:
+        """Remove the rows that nobody links; returns them with their sizes, and how many were forgotten."""
+        # Passes over every row that a linker holds, and makes the next linkers wait.
+        rows = select(blob.c.digest, blob.c.size).where(blob.c.digest.in_(digests), blob.c.loose_since < before)
+        sizes = {Digest(row.digest): row.size for row in tx.execute(rows.with_for_update(skip_locked=True))}
+        kept = set(tx.execute(select(link.c.digest).where(link.c.digest.in_(list(sizes)))).scalars())
+        if kept:
+            tx.execute(update(blob).where(blob.c.digest.in_(kept)).values(loose_since=None))
+        gone = {digest: size for digest, size in sizes.items() if digest not in kept}
+        tx.execute(delete(blob).where(blob.c.digest.in_(list(gone))))
+        return gone, len(kept)
 
     def rowless(self, tx: Connection, digests: Iterable[Digest]) -> list[Digest]:
         """Of these, the ones that no row speaks of."""
@@ -68,31 +81,72 @@ class Leftovers:
             found += [digest for digest in piece if digest not in known]
         return found
 
-    def without_row(self, tx: Connection, digest: Digest) -> bool:
-        """Is there no row of this blob, and can none come before this transaction ends?"""
-        self._database.lock(tx, f"blob:{digest}")
-        return tx.execute(select(blob.c.digest).where(blob.c.digest == digest)).first() is None
+    def lock_rowless(self, tx: Connection, digests: Sequence[Digest]) -> list[Digest]:
+        """Of these, the ones that have no row, and can get none before this transaction ends."""
+        for digest in sorted(digests):
+            self._database.lock(tx, f"blob:{digest}")
+        return self.rowless(tx, digests)
 
-    def collect_content(self) -> int:
-        """Remove the bytes of manifests that no repository holds; returns how many."""
-        with self._database.write() as tx:
-            query = select(content.c.digest).where(~_kept).limit(1000).with_for_update(skip_locked=True)
-            candidates = list(tx.execute(query).scalars())
-            # Looked at again: a push may have come between the look and the lock.
-            loose = select(content.c.digest).where(content.c.digest.in_(candidates), ~_kept)
-            digests = list(tx.execute(loose).scalars())
-            tx.execute(delete(need).where(need.c.parent.in_(digests)))
-            tx.execute(delete(content).where(content.c.digest.in_(digests)))
-            return len(digests)
+    def collect_contents(self, tx: Connection, limit: int) -> tuple[int, int]:
+        """Remove the bytes of manifests that no repository holds; returns how many, and how many were forgotten."""
+        query = select(content.c.digest).where(content.c.loose_since.is_not(None)).order_by(content.c.loose_since)
+        candidates = list(tx.execute(query.limit(limit).with_for_update(skip_locked=True)).scalars())
+        # Looked at again: a push may have come between the look and the lock.
+        loose = select(content.c.digest).where(content.c.digest.in_(candidates), ~_kept)
+        digests = list(tx.execute(loose).scalars())
+        tx.execute(delete(need).where(need.c.parent.in_(digests)))
+        tx.execute(delete(content).where(content.c.digest.in_(digests)))
+        left = content.c.digest.in_(candidates)
+        return len(digests), tx.execute(update(content).where(left).values(loose_since=None)).rowcount
+
+    def loose_manifests(self, tx: Connection, before: datetime, limit: int) -> dict[str, list[Digest]]:
+        """By repository: manifests whose subject it may not hold; the oldest."""
+        query = select(manifest.c.repository, manifest.c.digest).where(manifest.c.loose_since < before)
+        return _by_repository(tx.execute(query.order_by(manifest.c.loose_since).limit(limit)))
+
+    def awaited(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> bool:
+        """Under the repository's lock: is its subject still absent? If so it is a candidate again from `now` on."""
+        here = and_(manifest.c.repository == repository, manifest.c.digest == digest)
+        awaited = tx.execute(select(manifest.c.digest).where(here, _awaited)).first() is not None
+        tx.execute(update(manifest).where(here).values(loose_since=now if awaited else None))
+        return awaited
 
     def stale_uploads(self, tx: Connection, before: datetime, limit: int) -> list[str]:
-        query = select(upload.c.id).where(upload.c.touched_at < before).limit(limit)
+        query = select(upload.c.id).where(upload.c.touched_at < before).order_by(upload.c.touched_at).limit(limit)
         return list(tx.execute(query).scalars())
 
-    def uploads(self, tx: Connection) -> set[str]:
-        return set(tx.execute(select(upload.c.id)).scalars())
+    def unknown_uploads(self, tx: Connection, names: Sequence[str]) -> list[str]:
+        """Of these, the ones that no row speaks of."""
+        known = set(tx.execute(select(upload.c.id).where(upload.c.id.in_(names))).scalars())
+        return [name for name in names if name not in known]
+
+    def survey(self, tx: Connection, unused: datetime, unlinked: datetime) -> tuple[int, int, int, int]:
+        """How many links, blobs, bytes of blobs and manifests a sweep would collect now."""
+        going = and_(link.c.loose_since < unused, ~used)
+        links = tx.execute(select(func.count()).select_from(link).where(going)).scalar() or 0
+        stays = exists(
+            select(link.c.digest).where(link.c.digest == blob.c.digest, not_(and_(func.coalesce(
+                link.c.loose_since < unused, False), ~used)))
+        )
+        loose = select(blob.c.digest, blob.c.size).where(blob.c.loose_since < unlinked, ~_linked)
+        released = select(blob.c.digest, blob.c.size).where(
+            blob.c.digest.in_(select(link.c.digest).where(going)), ~stays
+        )
+        sizes = {row.digest: row.size for row in (*tx.execute(loose), *tx.execute(released))}
+        manifests = select(func.count()).select_from(content).where(content.c.loose_since.is_not(None), ~_kept)
+        return links, len(sizes), sum(sizes.values()), tx.execute(manifests).scalar() or 0
 
     # For the doctor
+
+    def unnoticed(self, tx: Connection) -> Iterator[tuple[str, Digest]]:
+        """(kind, digest) of what nothing needs and no sweep will ever look at."""
+        for kind, query in (
+            ("link", select(link.c.digest).where(link.c.loose_since.is_(None), ~used)),
+            ("blob", select(blob.c.digest).where(blob.c.loose_since.is_(None), ~_linked)),
+            ("manifest", select(content.c.digest).where(content.c.loose_since.is_(None), ~_kept)),
+        ):
+            for found in tx.execute(query).scalars():
+                yield kind, Digest(found)
 
     def amount(self, tx: Connection) -> tuple[int, int]:
         """How many blobs and manifests there are, and their bytes together."""
@@ -150,3 +204,10 @@ class Leftovers:
         query = select(tag.c.repository, tag.c.name, tag.c.digest).select_from(joined)
         for row in tx.execute(query.where(manifest.c.digest.is_(None))):
             yield row.repository, row.name, Digest(row.digest)
+
+
+def _by_repository(rows: Iterable[Row[Any]]) -> dict[str, list[Digest]]:
+    found: dict[str, list[Digest]] = {}
+    for row in rows:
+        found.setdefault(str(row.repository), []).append(Digest(row.digest))
+    return found
