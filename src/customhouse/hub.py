@@ -47,6 +47,7 @@ from customhouse.enrolment.service import EnrolmentService
 from customhouse.enrolment.signers import SignersService
 from customhouse.enrolment.store import EnrolmentStore
 from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
+from customhouse.hub_files import HubFiles
 from customhouse.hub_keys import KeyFolder
 from customhouse.keys import PrivateKey, PublicKey
 from customhouse.oci.digest import Digest
@@ -89,9 +90,10 @@ class Hub:
         if (settings.data / IMPORTING).exists():
             self._lock.close()
             raise Conflict("an import into this data was not finished", hint="Run `customhouse storage import` again.")
-        self.vault = Vault(master_key(settings))
         self.database = Database(settings.database_url)
         migrations.upgrade(self.database)
+        self._files = HubFiles(self.database, settings.data, clock)
+        self.vault = Vault(master_key(settings, known=self._files.any()))
         self._awake, self._stopping = threading.Event(), threading.Event()
         self._unswept = False  # is a sweep under way?
         self._looked: datetime | None = None
@@ -100,7 +102,10 @@ class Hub:
 
         self.audit = Audit(self.database)
         self.keys = KeyFolder(settings.data / "keys", self.vault, host)
-        signer = TokenSigner(_token_key(self.keys, self.vault), settings.url)
+        with self._files.alike(self.vault):
+            hub_keys = self.keys.load(settings.hub_name, clock())
+            signer = TokenSigner(_token_key(self.keys, self.vault), settings.url)
+            self.tls = _certificates(settings, clock())
         self.accounts = AccountsService(
             AccountsStore(self.database), self.audit, signer, Passwords(), clock, settings.anonymous_pull
         )
@@ -155,11 +160,11 @@ class Hub:
             enrolment=self.enrolment,
             registry=self.registry,
             trust=self.trust,
-            keys=self.keys.load(settings.hub_name, clock()),
+            keys=hub_keys,
             audit=self.audit,
             clock=clock,
         )
-        self.tls = _certificates(settings, clock())
+        self.publication.before_signing = self._follow_keys
         self.workflows = Workflows(
             self.database,
             settings.workflow_database_url,
@@ -207,6 +212,21 @@ class Hub:
                 self.audit.append(tx, actor="hub", action="hub-key.rotate", subject=role, detail=detail, now=now)
 
         self.keys.rotate(role, now, announce, device)
+        with self._files.alike(self.vault):
+            pass  # the other hosts take it from there, before they sign again
+
+    def _follow_keys(self) -> bool:
+        """Sign with what another host rotated; was there something? Raises OtherHubsFile."""
+        if not self._files.changed():
+            return False
+        with self._files.alike(self.vault):
+            self.publication.use(self.keys.load(self.settings.hub_name, self.clock()))
+        return True
+
+    def _align_with_others(self) -> None:
+        if self._follow_keys():
+            _log.warning("the hub's keys were rotated on another host; this one signs with the new ones")
+            self.publication.align_all(self.clock())
 
     def close(self, seconds: int) -> None:
         """Stop taking work; steps that run get so many seconds."""
@@ -246,6 +266,7 @@ class Hub:
                 renewed = time.monotonic()
                 self._do(lambda: self.trust.renew_all(self.clock()))
                 self._do(self.signers.align_all)
+            self._do(self._align_with_others)
             self._do(lambda: pipeline.start_waiting(self.workflows, self.certification))
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()
@@ -313,10 +334,15 @@ def hold_data(data: Path) -> BinaryIO:
     return held
 
 
-def master_key(settings: Settings) -> bytes:
-    """What seals the hub's secrets; made at first start. Raises Invalid."""
+def master_key(settings: Settings, *, known: bool = False) -> bytes:
+    """What seals the hub's secrets; made at first start, unless the database has `known` keys. Raises Invalid."""
     path = settings.master_key_file or settings.data / "master-key"
     if settings.master_key_file is None and not path.exists():
+        if known:
+            raise Conflict(
+                f"this database belongs to a hub, and its master key is not at {path}",
+                hint="Copy it from the host that the hub was first started on, or name it: master_key_file.",
+            )
         write_whole(path, secrets.token_hex(32).encode())
     try:
         return bytes.fromhex(path.read_text().strip())

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Float,
     ForeignKey,
     Row,
     String,
@@ -76,6 +77,14 @@ account_session = Table(
     Column("login", String(130), ForeignKey("account_login.name"), nullable=False, index=True),
     Column("created", UtcDateTime, nullable=False),
     Column("expires", UtcDateTime, nullable=False, index=True),
+)
+
+account_failure = Table(
+    "account_failure",
+    metadata,
+    Column("client", String(64), primary_key=True),  # of a name and an address, hashed: strangers choose both
+    Column("attempts_left", Float, nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
 )
 
 SessionKind = Literal["login", "refresh"]

@@ -63,6 +63,12 @@ class PublicationService:
         self._certification, self._review, self._enrolment = certification, review, enrolment
         self._registry, self._trust, self._keys = registry, trust, keys
         self._audit, self._clock = audit, clock
+        self.before_signing: Callable[[], object] = lambda: None
+        """Called before keys are used: on another host they may have been rotated meanwhile."""
+
+    def use(self, keys: HubKeys) -> None:
+        """Sign with these keys from now on."""
+        self._keys = keys
 
     def publish(self, submission: str) -> str:
         """The publish step: ends in published, superseded, rejected or back in review; no-op in any other state."""
@@ -75,6 +81,7 @@ class PublicationService:
             except (NotEnrolled, Untrusted) as error:
                 return self._end(row, State.REJECTED, f"at the last look before signing: {error.message}")
             faults.point("publish.verified")
+            self.before_signing()
             now, gun = self._clock(), self._gun(row)
             current = self._trust.repository_files(gun)
             files = plan.aligned(current, self._keys, now) if current else self._beginning(gun, now)
@@ -98,6 +105,7 @@ class PublicationService:
         said = f"withdrawn by {principal.owner}: {reason}"
         for _ in range(ATTEMPTS):
             row = self._certification.get(submission)
+            self.before_signing()
             now, gun = self._clock(), self._gun(row)
             current = self._trust.repository_files(gun) if row.state is State.PUBLISHED else {}
             files = plan.aligned(current, self._keys, now) if current else {}
@@ -206,7 +214,8 @@ class PublicationService:
     def align_all(self, now: datetime) -> int:
         """Put every official repository on the hub's present keys and name; how many were not.
 
-        To be called once a start: keys and name do not change while a hub runs.
+        To be called at each start, and when keys were rotated on another host; a hub's name does not change while it
+        runs.
         """
         with self._certification.view() as tx:
             guns = [gun for gun in self._trust.guns(tx) if kind_of(gun.repository) is Kind.OFFICIAL]
@@ -214,6 +223,7 @@ class PublicationService:
 
     def _align(self, gun: Gun, now: datetime) -> bool:
         for _ in range(ATTEMPTS):
+            self.before_signing()
             current = self._trust.repository_files(gun)
             files = plan.aligned(current, self._keys, now)
             if not files:

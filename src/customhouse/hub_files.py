@@ -1,0 +1,106 @@
+"""Files that every host of a hub has alike: its keys, certificates and local authority, by way of the database.
+
+1. Where hosts share a database (PostgreSQL), it holds what their folders hold: `alike` brings what a folder lacks, and
+   gives what the database lacks. One host makes a file, the others take it; two that start at once make it once,
+   because whoever shares holds a lock until its files are rows.
+2. A file that differs from its row is refused: this host would sign, or be trusted, as another hub.
+3. A secret that is bare in its file is sealed in its row. The master key never comes here: the operator carries it.
+4. A row is never changed: a key that is rotated is another file (hub_keys.py).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Column, Connection, LargeBinary, String, Table, func, insert, select
+
+from customhouse.db import Database, UtcDateTime, metadata
+from customhouse.errors import Conflict
+from customhouse.signing import Vault
+from customhouse.wholefile import write_whole
+
+hub_file = Table(
+    "hub_file",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("added", UtcDateTime, nullable=False),
+)
+
+LOCK = "hub-files"
+BARE = frozenset({"tls/ca.key"})
+_SHARED = ("keys/*.sealed", "keys/*.crt", "keys/*.device", "tls/ca.crt", "tls/ca.key")
+
+
+class OtherHubsFile(Conflict):
+    """A file of this host is not what the database says that it is."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is not the one that this database's hub has",
+            hint="This folder is another hub's, or a start was cut before its keys were used: move its keys/ and tls/ "
+            "away, and start again.",
+        )
+        self.path = path
+
+
+class HubFiles:
+    """The shared files of the hub in `folder`. On SQLite there is one host, and the folder is all."""
+
+    def __init__(self, database: Database, folder: Path, clock: Callable[[], datetime]) -> None:
+        self._database, self._folder, self._clock = database, folder, clock
+        self._shared = database.dialect == "postgresql"
+        self._seen = 0
+
+    def any(self) -> bool:
+        """Did a host of this hub begin already?"""
+        return self._count() > 0
+
+    def changed(self) -> bool:
+        """Has another host made files since this one looked? One does when it rotates a key."""
+        return self._count() != self._seen
+
+    @contextmanager
+    def alike(self, vault: Vault) -> Iterator[None]:
+        """Before the block the folder has every file of the others; what the block makes, they get.
+
+        Raises OtherHubsFile, and SealBroken where this host has another master key.
+        """
+        if not self._shared:
+            yield
+            return
+        with self._database.write() as tx:
+            self._database.lock(tx, LOCK)
+            known = self._bring(tx, vault)
+            yield
+            for path in sorted(path for pattern in _SHARED for path in self._folder.glob(pattern)):
+                name = str(path.relative_to(self._folder))
+                if name not in known:
+                    content = path.read_bytes()
+                    sealed = vault.seal(content, _context(name)) if name in BARE else content
+                    tx.execute(insert(hub_file).values(name=name, content=sealed, added=self._clock()))
+                    known.add(name)
+        self._seen = len(known)
+
+    def _count(self) -> int:
+        if not self._shared:
+            return 0
+        with self._database.read() as tx:
+            return int(tx.execute(select(func.count()).select_from(hub_file)).scalar_one())
+
+    def _bring(self, tx: Connection, vault: Vault) -> set[str]:
+        known = set()
+        for name, content in tx.execute(select(hub_file.c.name, hub_file.c.content).order_by(hub_file.c.name)):
+            path = self._folder / name
+            wanted = vault.unseal(content, _context(name)) if name in BARE else content
+            if not path.exists():
+                write_whole(path, wanted)
+            elif path.read_bytes() != wanted:
+                raise OtherHubsFile(path)
+            known.add(name)
+        return known
+
+
+def _context(name: str) -> str:
+    return f"hub-file:{name}"
