@@ -7,9 +7,11 @@
    was cut is resumed at the next start.
 """
 
+import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -35,6 +37,7 @@ from customhouse.advisories import http as advisories_http
 from customhouse.certification.submission import Submission
 from customhouse.enrolment import http as enrolment_http
 from customhouse.errors import CustomhouseError, Denied, Invalid
+from customhouse.http_limits import bounded
 from customhouse.hub import Hub
 from customhouse.metrics import CONTENT_TYPE, Numbers, render
 from customhouse.problem import Page, handlers, reply, routes_of_api
@@ -228,6 +231,7 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
     for quiet in ("alembic", "dbos"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each broken upload, from anybody
+    _as_many_files_as_allowed()
     hub = Hub(settings, clock)
     host, port = settings.listen_address
     hub.start()
@@ -239,7 +243,7 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
         port=port,
         ssl_certfile=None if settings.plain_http else hub.tls.chain,
         ssl_keyfile=None if settings.plain_http else hub.tls.key,
-        http=protocol(trust_door.prepared),
+        http=bounded(protocol(trust_door.prepared)),
         loop="uvloop",
         lifespan="off",
         log_level="warning",
@@ -280,6 +284,13 @@ class _Announcing(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             print(self._line, flush=True)
+
+
+def _as_many_files_as_allowed() -> None:
+    """Each connection is a file, and the usual limit of 1,024 is one of old: what may be had is asked for."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _leave_in_time() -> None:
