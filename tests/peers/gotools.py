@@ -1,4 +1,4 @@
-"""Registry clients that come as Go modules, built once into the user's cache: crane and oras."""
+"""Programs that come as Go modules, built once into the user's cache: crane, oras, and the OCI conformance suite."""
 
 import fcntl
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 MODULES = {
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.20.2",
     "oras": "oras.land/oras/cmd/oras@v1.2.3",
+    # The suite has no tags of its own: this is its newest state on the module proxy, of 2026-08-31.
+    "conformance": "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111",
 }
 BUILD_SECONDS = 600
 

@@ -15,6 +15,7 @@ from customhouse.db import Database
 from customhouse.oci import manifest as m
 from customhouse.oci.digest import Digest
 from customhouse.registry.service import RegistryService
+from tests.conftest import Clock
 from tests.registry.conftest import CONFIG, Client, Rights, Served, descriptor, image, index
 from tests.test_blobs import files_of_at_most
 
@@ -440,3 +441,36 @@ def test_twenty_pushes_of_one_image_at_once_all_end_well(hub: Client, service: R
     assert len(done) == 20
     assert json.loads(hub("GET", f"/v2/{WEB}/manifests/1").body) == json.loads(done[0])
     assert list(service.breaches(rehash=True)) == []
+
+
+def test_a_manifest_is_pushed_by_digest_under_several_tags_at_once(hub: Client) -> None:
+    hub.push_image(WEB, "old")
+    raw = image(annotations={"a": "1"})
+    digest = Digest.of(raw, "sha512")
+    put = hub.push_manifest(WEB, f"{digest}?tag=1&tag=1.0&tag=1", raw)
+    assert (put.status, put.headers["oci-tag"]) == (201, "1, 1.0")
+    for name in ("1", "1.0"):
+        assert hub("HEAD", f"/v2/{WEB}/manifests/{name}").headers["docker-content-digest"] == str(digest)
+    refused = hub.push_manifest(WEB, f"{digest}?tag=2&tag=-bad", raw)
+    assert refused.codes == ["TAG_INVALID"]
+    assert hub("GET", f"/v2/{WEB}/tags/list").json["tags"] == ["1", "1.0", "old"]
+
+
+@pytest.mark.parametrize("media_type", [m.OCI_FOREIGN_LAYER, m.DOCKER_FOREIGN_LAYER])
+def test_a_layer_that_is_kept_elsewhere_may_be_absent_and_stays_if_it_is_here(
+    hub: Client, service: RegistryService, clock: Clock, media_type: str
+) -> None:
+    foreign = image(b"far", layers=[descriptor(b"far", media_type, urls=["https://cdn.example/far"])])
+    hub.push_blob(WEB, CONFIG)
+    assert hub.push_manifest(WEB, "1", foreign).status == 201
+    far = hub.push_blob(WEB, b"far")
+    clock.advance(days=30)
+    service.sweep(clock())
+    assert hub("HEAD", f"/v2/{WEB}/blobs/{far}").status == 200
+    assert list(service.breaches()) == []
+    as_config = image(b"far", config=descriptor(b"other", media_type))
+    assert hub.push_manifest(WEB, "2", as_config).codes == ["MANIFEST_BLOB_UNKNOWN"]
+
+
+def test_a_query_of_very_many_parameters_is_refused(hub: Client) -> None:
+    assert hub("GET", f"/v2/{WEB}/tags/list?{'n=1&' * 40}").status == 400

@@ -53,7 +53,7 @@ def test_an_accept_header_leaves_a_type_in_or_out(accept: str, taken: bool) -> N
     ("header", "span"),
     [
         ("bytes=0-0", Span(0, 1)), ("bytes=2-", Span(2, 8)), ("bytes=-3", Span(7, 3)), ("bytes=-30", Span(0, 10)),
-        ("bytes=5-100", Span(5, 5)), ("bytes=1-2,4-5", None), ("bytes=5-4", None), ("bytes=-", None),
+        ("bytes=5-100", Span(5, 5)), ("bytes=1-2,4-5", None), ("bytes=-", None),
         ("items=0-1", None), ("", None), ("bytes=a-b", None), ("bytes=" + "9" * 30 + "-", None),
     ],
 )  # fmt: skip
@@ -61,7 +61,7 @@ def test_a_range_of_ten_bytes_is_one_run_or_everything(header: str, span: Span |
     assert wire.parse_range(header, 10) == span
 
 
-@pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-20", "bytes=-0"])
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=5-4"])
 def test_a_range_outside_the_content_cannot_be_satisfied(header: str) -> None:
     with pytest.raises(wire.RangeNotSatisfiable) as refused:
         wire.parse_range(header, 10)

@@ -12,6 +12,8 @@
 3. An administrator stands in for any publisher in staging; what he pushes there has him as its author.
 4. `catalog` (docker's scope `registry:catalog:*`) stands for the lists of all repositories: administrators only.
 5. An access token has at most pull and push of this, and its own publisher's staging only.
+6. Rights in staging are those of the publisher, never of one repository: who may push to one may read its siblings,
+   so a mount between them needs no more than the right to push.
 """
 
 import re
@@ -57,6 +59,11 @@ def publisher_of(repository: str) -> str | None:
     if kind is Kind.STAGING:
         return parts[1]
     return parts[0] if kind is Kind.OFFICIAL else None
+
+
+def siblings(one: str, other: str) -> bool:
+    """Are both of one publisher's staging?"""
+    return kind_of(one) is kind_of(other) is Kind.STAGING and publisher_of(one) == publisher_of(other)
 
 
 def allowed(principal: Principal, repository: str, *, anonymous_pull: bool) -> frozenset[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from customhouse.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from customhouse.oci.digest import Digest
-from customhouse.oci.manifest import Manifest
+from customhouse.oci.manifest import FOREIGN_LAYERS, Manifest
 
 
 @dataclass(frozen=True)
@@ -126,18 +126,22 @@ class ContentInUse(Conflict):
 
 
 def needs_of(manifest: Manifest) -> Mapping[Digest, str]:
-    """Each piece of content that must be in the repository: "blob" or "manifest" by digest."""
+    """Each piece of content that it is made of, by digest: "blob", "manifest", or "foreign" for a layer that may be
+    kept elsewhere (image-spec layer.md, Non-Distributable Layers) and stays while the manifest does if it is here."""
     needed: dict[Digest, str] = {child.digest: "manifest" for child in manifest.manifests}
+    elsewhere = {layer.digest: "foreign" for layer in manifest.layers if layer.media_type in FOREIGN_LAYERS}
     for child in (*((manifest.config,) if manifest.config else ()), *manifest.layers):
-        needed[child.digest] = "blob"
-    return needed
+        if child.media_type not in FOREIGN_LAYERS:
+            needed[child.digest] = "blob"
+    return {**elsewhere, **needed}
 
 
 def check_held(repository: str, manifest: Manifest, held: Mapping[Digest, int]) -> None:
     """`held` is what the repository has of the references, with sizes. Raises ContentMissing, SizeMismatch."""
-    missing = tuple(dict.fromkeys(child.digest for child in manifest.references() if child.digest not in held))
+    needs = needs_of(manifest)
+    missing = tuple(digest for digest, kind in needs.items() if kind != "foreign" and digest not in held)
     if missing:
         raise ContentMissing(repository, missing)
     for child in manifest.references():
-        if held[child.digest] != child.size:
+        if held.get(child.digest, child.size) != child.size:
             raise SizeMismatch(child.digest, child.size, held[child.digest])

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from customhouse import errors as e
+from customhouse.accounts.access import siblings
 from customhouse.accounts.clients import ClientWatch
 from customhouse.accounts.tokens import Claims
 from customhouse.oci.digest import Digest, InvalidDigest
@@ -42,6 +43,7 @@ from customhouse.registry.transfer import ClientGone, WrongLength, receive_into,
 T = TypeVar("T")
 MOST_TAGS = 10_000
 MOST_REFERRERS = 500
+MOST_PARAMETERS = 32
 LARGEST_REFERRERS = LARGEST_MANIFEST
 _UNTYPED = ("", "application/json", "application/octet-stream", "text/plain")
 _log = logging.getLogger("customhouse.registry")
@@ -71,13 +73,19 @@ class Call:
         for name, value in scope["headers"]:
             text = value.decode("latin-1")
             self._headers[name] = f"{self._headers[name]}, {text}" if name in self._headers else text
-        self._query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=32)
+        query = scope["query_string"].decode("latin-1")
+        if query.count("&") >= MOST_PARAMETERS:
+            raise e.Invalid(f"the query has more than {MOST_PARAMETERS} parameters")
+        self._query = parse_qs(query, keep_blank_values=True)
 
     def header(self, name: str) -> str:
         return self._headers.get(name.encode(), "")
 
     def query(self, name: str) -> str | None:
         return self._query[name][0] if name in self._query else None
+
+    def queries(self, name: str) -> list[str]:
+        return self._query.get(name, [])
 
     @property
     def authorization(self) -> str | None:
@@ -266,10 +274,13 @@ class Door:
         raw = await receive_whole(call.receive, LARGEST_MANIFEST)
         declared = call.header("content-type").partition(";")[0].strip().lower()
         media_type = None if declared in _UNTYPED else declared
-        stored = await self._do(self._service.push_manifest, call.repository, call.reference, raw, media_type)
+        tags = tuple(dict.fromkeys(call.queries("tag"))) if ":" in call.reference else ()
+        stored = await self._do(self._service.push_manifest, call.repository, call.reference, raw, media_type, tags)
         headers = {
             "location": f"/v2/{call.repository}/manifests/{stored.digest}", "docker-content-digest": str(stored.digest),
         }  # fmt: skip
+        if tags:
+            headers["oci-tag"] = ", ".join(tags)
         if stored.subject:
             headers["oci-subject"] = str(stored.subject)
         return Answer(201, headers)
@@ -293,9 +304,13 @@ class Door:
         except InvalidDigest:
             return None
         source = call.query("from")
-        sources = [source] if source is not None else await self._look(self._service.sources, digest)
+        if source is None:  # nobody is asked about those of others: how many there are must not show either
+            sources = await self._look(self._service.sources, digest, call.repository)
+        else:
+            sources = [source]
         for name in sources:
-            if valid_repository(name) and self._authorizer.may(call.authorization, name, "pull"):
+            readable = siblings(name, call.repository) or self._authorizer.may(call.authorization, name, "pull")
+            if valid_repository(name) and readable:
                 blob = await self._do(self._service.mount, call.repository, digest, name)
                 if blob is not None:
                     return blob

@@ -7,7 +7,7 @@
 4. Methods that take `tx` work inside the caller's transaction; the others make their own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import BinaryIO
 
@@ -126,29 +126,34 @@ class RegistryService:
 
     # What a push changes
 
-    def push_manifest(self, repository: str, reference: str, raw: bytes, media_type: str | None) -> StoredManifest:
-        """Keep a manifest under a tag or under its digest; the bytes stay as they are."""
+    def push_manifest(
+        self, repository: str, reference: str, raw: bytes, media_type: str | None, tags: Sequence[str] = ()
+    ) -> StoredManifest:
+        """Keep a manifest under a tag, or under its digest and `tags`; the bytes stay as they are."""
         with self.store.write() as tx:
-            stored = self.put_manifest(tx, repository, reference, raw, media_type, self._clock())
+            stored = self.put_manifest(tx, repository, reference, raw, media_type, self._clock(), tags)
             faults.point("registry.manifest.commit")
         self._raw.put(stored.digest, raw)
         return stored
 
     def put_manifest(
-        self, tx: Connection, repository: str, reference: str, raw: bytes, media_type: str | None, now: datetime
-    ) -> StoredManifest:
+        self, tx: Connection, repository: str, reference: str, raw: bytes, media_type: str | None, now: datetime,
+        tags: Sequence[str] = (),
+    ) -> StoredManifest:  # fmt: skip
         """The same inside `tx`. Raises InvalidManifest, DigestMismatch, ContentMissing, SizeMismatch, InvalidTag."""
         _check_repository(repository)
         by_digest = Digest.parse(reference) if ":" in reference else None
-        if by_digest is None and not valid_tag(reference):
-            raise InvalidTag(reference)
+        names = tuple(tags) if by_digest else (reference,)
+        for name in names:
+            if not valid_tag(name):
+                raise InvalidTag(name)
         parsed = parse_manifest(raw, media_type)
         digest = Digest.of(raw, by_digest.algorithm if by_digest else "sha256")
         if by_digest and digest != by_digest:
             raise DigestMismatch(by_digest, digest)
         needed = needs_of(parsed)
         self.store.lock_repositories(tx, repository)
-        held = self.store.linked(tx, repository, [child for child, kind in needed.items() if kind == "blob"])
+        held = self.store.linked(tx, repository, [child for child, kind in needed.items() if kind != "manifest"])
         held |= self.store.held(tx, repository, [child for child, kind in needed.items() if kind == "manifest"])
         check_held(repository, parsed, held)
         faults.point("registry.manifest.checked")
@@ -162,8 +167,8 @@ class RegistryService:
             loose=early,
         )
         faults.point("registry.manifest.stored")
-        if by_digest is None:
-            self.store.set_tag(tx, repository, reference, digest, now)
+        for name in names:
+            self.store.set_tag(tx, repository, name, digest, now)
         return StoredManifest(digest, parsed.media_type, len(raw), raw, subject)
 
     def attach_blob(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> int:
@@ -195,10 +200,11 @@ class RegistryService:
             faults.point("registry.mount.linked")
         return StoredBlob(digest, size)
 
-    def sources(self, digest: Digest) -> list[str]:
-        """A few repositories that hold a blob: for a mount that names none. Never to be shown to a caller."""
+    def sources(self, digest: Digest, repository: str) -> list[str]:
+        """A few repositories beside this one that hold a blob: for a mount that names none."""
+        beside = "/".join(repository.split("/")[:2]) + "/"
         with self.store.read() as tx:
-            return self.store.repositories_with(tx, digest, _MOST_SOURCES)
+            return self.store.repositories_with(tx, digest, beside, _MOST_SOURCES)
 
     # Deletion
 

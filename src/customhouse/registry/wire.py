@@ -117,9 +117,7 @@ def parse_range(header: str, size: int) -> Span | None:
         return Span(size - count, count)
     start = int(found[1])
     last = int(found[2]) if found[2] else size - 1
-    if found[2] and last < start:
-        return None
-    if start >= size:
+    if start >= size or last < start:  # a range that ends before it begins may be refused (RFC 9110 §14.2)
         raise RangeNotSatisfiable(size)
     return Span(start, min(last, size - 1) - start + 1)
 

@@ -60,7 +60,7 @@ class Referrer:
 
 @dataclass(frozen=True)
 class Content:
-    """A manifest's bytes and what they say: `needs` maps each child to "blob" or "manifest"."""
+    """A manifest's bytes and what they say: `needs` is `content.needs_of` it."""
 
     digest: Digest
     media_type: str
@@ -181,9 +181,11 @@ class RegistryStore(Store):
             found.update({Digest(row.digest): row.size for row in tx.execute(query)})
         return found
 
-    def repositories_with(self, tx: Connection, digest: Digest, limit: int) -> list[str]:
-        query = select(link.c.repository).where(link.c.digest == digest).order_by(link.c.repository).limit(limit)
-        return list(tx.execute(query).scalars())
+    def repositories_with(self, tx: Connection, digest: Digest, prefix: str, limit: int) -> list[str]:
+        query = select(link.c.repository).where(
+            link.c.digest == digest, link.c.repository.startswith(prefix, autoescape=True)
+        )
+        return list(tx.execute(query.order_by(link.c.repository).limit(limit)).scalars())
 
     # Manifests
 
@@ -248,7 +250,7 @@ class RegistryStore(Store):
         return found
 
     def needs(self, tx: Connection, parents: Sequence[Digest]) -> list[tuple[Digest, str]]:
-        """What these manifests need: (child, "blob" | "manifest")."""
+        """What these manifests need: (child, "blob" | "manifest" | "foreign")."""
         found: list[tuple[Digest, str]] = []
         for some in _pieces(parents):
             query = select(need.c.child, need.c.kind).where(need.c.parent.in_(some)).order_by(need.c.child)
