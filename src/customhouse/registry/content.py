@@ -130,9 +130,9 @@ def needs_of(manifest: Manifest) -> Mapping[Digest, str]:
     kept elsewhere (image-spec layer.md, Non-Distributable Layers) and stays while the manifest does if it is here."""
     needed: dict[Digest, str] = {child.digest: "manifest" for child in manifest.manifests}
     elsewhere = {layer.digest: "foreign" for layer in manifest.layers if layer.media_type in FOREIGN_LAYERS}
-    for child in (*((manifest.config,) if manifest.config else ()), *manifest.layers):
-        if child.media_type not in FOREIGN_LAYERS:
-            needed[child.digest] = "blob"
+    here = [layer for layer in manifest.layers if layer.digest not in elsewhere]
+    for child in (*((manifest.config,) if manifest.config else ()), *here):
+        needed[child.digest] = "blob"
     return {**elsewhere, **needed}
 
 

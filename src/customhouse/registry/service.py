@@ -204,7 +204,7 @@ class RegistryService:
         """A few repositories beside this one that hold a blob: for a mount that names none."""
         beside = "/".join(repository.split("/")[:2]) + "/"
         with self.store.read() as tx:
-            return self.store.repositories_with(tx, digest, beside, _MOST_SOURCES)
+            return self.store.repositories_with(tx, digest, _MOST_SOURCES, beside)
 
     # Deletion
 

@@ -181,7 +181,7 @@ class RegistryStore(Store):
             found.update({Digest(row.digest): row.size for row in tx.execute(query)})
         return found
 
-    def repositories_with(self, tx: Connection, digest: Digest, prefix: str, limit: int) -> list[str]:
+    def repositories_with(self, tx: Connection, digest: Digest, limit: int, prefix: str = "") -> list[str]:
         query = select(link.c.repository).where(
             link.c.digest == digest, link.c.repository.startswith(prefix, autoescape=True)
         )
@@ -220,7 +220,7 @@ class RegistryStore(Store):
         if loose:
             here = and_(manifest.c.repository == repository, manifest.c.digest == made.digest)
             tx.execute(update(manifest).where(here).values(loose_since=now))
-        blobs = [child for child, kind in made.needs.items() if kind == "blob"]
+        blobs = [child for child, kind in made.needs.items() if kind != "manifest"]
         for some in _pieces(blobs):
             links = and_(link.c.repository == repository, link.c.digest.in_(some), link.c.loose_since.is_not(None))
             tx.execute(update(link).where(links).values(loose_since=None))
@@ -233,7 +233,7 @@ class RegistryStore(Store):
     def drop_manifest(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> None:
         tx.execute(delete(manifest).where(manifest.c.repository == repository, manifest.c.digest == digest))
         tx.execute(update(content).where(content.c.digest == digest).values(loose_since=now))
-        children = select(need.c.child).where(need.c.parent == digest, need.c.kind == "blob")
+        children = select(need.c.child).where(need.c.parent == digest, need.c.kind != "manifest")
         links = and_(link.c.repository == repository, link.c.digest.in_(children), ~used)
         tx.execute(update(link).where(links).values(loose_since=now))
 
