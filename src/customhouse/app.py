@@ -44,6 +44,7 @@ from customhouse.problem import Page, handlers, reply, routes_of_api
 from customhouse.publication import http as publication_http
 from customhouse.registry import http as registry_http
 from customhouse.registry.transfer import ZeroCopy
+from customhouse.replication import http as replication_http
 from customhouse.review import http as review_http
 from customhouse.settings import Settings, system_clock
 from customhouse.shortcut import protocol
@@ -105,6 +106,7 @@ def api_routes(hub: Hub, answers: Mapping[str, Mapping[int, int]] | None = None)
         *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
         *enrolment_http.routes(hub.enrolment, hub.signers, principal_of),
         *sources_http.routes(hub.sources, principal_of),
+        *replication_http.routes(hub.replication, hub.mirroring, principal_of),
         *review_http.routes(hub.certification, hub.review, principal_of),
         *publication_http.routes(
             hub.publication, principal_of, submission_json, lambda: bundle(hub), hub.accounts.allowed

@@ -123,6 +123,10 @@ class Audit:
         for row in rows:
             yield Entry(**row._mapping)
 
+    def head(self, tx: Connection) -> int:
+        """The number of the last entry, 0 before the first: whatever changes, this does."""
+        return tx.execute(select(audit_entry.c.seq).order_by(audit_entry.c.seq.desc()).limit(1)).scalar() or 0
+
     def verify(self, tx: Connection, checkpoint: str | None = None) -> tuple[int, str]:
         """Prove the chain; returns (last sequence number, its hash): the checkpoint to write down.
 

@@ -20,8 +20,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from cryptography.hazmat.primitives import serialization
-
 from customhouse import faults, migrations, pipeline, tls
 from customhouse.accounts.authorizer import Authorizer
 from customhouse.accounts.clients import ClientWatch
@@ -49,7 +47,7 @@ from customhouse.enrolment.store import EnrolmentStore
 from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
 from customhouse.hub_files import HubFiles
 from customhouse.hub_keys import KeyFolder
-from customhouse.keys import PrivateKey, PublicKey
+from customhouse.keys import PublicKey
 from customhouse.oci.digest import Digest
 from customhouse.pkcs11 import Uri
 from customhouse.publication.service import PublicationService
@@ -59,6 +57,9 @@ from customhouse.registry.importer import Fetched, Importer
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
 from customhouse.registry.sweep import due_shards
+from customhouse.replication.run import Runner as Mirroring
+from customhouse.replication.service import ReplicationService
+from customhouse.replication.store import ReplicationStore
 from customhouse.review.service import ReviewService, waivers_of
 from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
@@ -104,7 +105,7 @@ class Hub:
         self.keys = KeyFolder(settings.data / "keys", self.vault, host)
         with self._files.alike(self.vault):
             hub_keys = self.keys.load(settings.hub_name, clock())
-            signer = TokenSigner(_token_key(self.keys, self.vault), settings.url)
+            signer = TokenSigner(TokenKey.parse(self.keys.other_pem("token")), settings.url)
             self.tls = _certificates(settings, clock())
         self.accounts = AccountsService(
             AccountsStore(self.database), self.audit, signer, Passwords(), clock, settings.anonymous_pull
@@ -165,6 +166,10 @@ class Hub:
             clock=clock,
         )
         self.publication.before_signing = self._follow_keys
+        self.replication = ReplicationService(
+            ReplicationStore(self.database), self.registry, self.vault, self.audit, clock, host=host, wake=self.wake
+        )
+        self.mirroring = Mirroring(self.replication, self.registry, self.publication, self.vault, self.audit, clock)
         self.workflows = Workflows(
             self.database,
             settings.workflow_database_url,
@@ -234,6 +239,7 @@ class Hub:
         self._awake.set()
         if self._thread is not None:
             self._thread.join(timeout=2)
+        self.mirroring.close(1)
         self.workflows.close(seconds)
         self.database.close()
         self._lock.close()
@@ -268,6 +274,7 @@ class Hub:
                 self._do(self.signers.align_all)
             self._do(self._align_with_others)
             self._do(lambda: pipeline.start_waiting(self.workflows, self.certification))
+            self._do(self.mirroring.start_due)
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()
                 self._do(self._let_go)
@@ -348,15 +355,6 @@ def master_key(settings: Settings, *, known: bool = False) -> bytes:
         return bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
         raise Invalid(f"{path} does not hold a master key", hint="It holds 64 hexadecimal digits.") from error
-
-
-def _token_key(folder: KeyFolder, vault: Vault) -> TokenKey:
-    signer = folder.other("token")
-    key = PrivateKey.of_der(vault.unseal(signer.sealed, signer.context)).crypto
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return TokenKey.parse(pem)
 
 
 def _runner(settings: Settings, clock: Callable[[], datetime]) -> Runner:

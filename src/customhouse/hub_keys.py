@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from customhouse import faults
 from customhouse.errors import Conflict, Invalid
 from customhouse.keys import CertifiedSigner, InvalidKey, PrivateKey, PublicKey, Signer, certified
@@ -103,6 +105,12 @@ class KeyFolder:
             write_whole(path, SealedSigner.create(self._vault, PrivateKey.generate(), context).sealed)
         sealed = path.read_bytes()
         return SealedSigner(self._vault, PrivateKey.of_der(self._vault.unseal(sealed, context)).public, sealed, context)
+
+    def other_pem(self, name: str) -> bytes:
+        """The same key in the open, for a library that signs by itself: PKCS #8, PEM."""
+        signer = self.other(name)
+        key = PrivateKey.of_der(self._vault.unseal(signer.sealed, signer.context)).crypto
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     # ---- inside
 

@@ -72,6 +72,22 @@ def without_tag(current: Mapping[RoleName, bytes], keys: HubKeys, tag: str, now:
     }
 
 
+def with_exactly(
+    current: Mapping[RoleName, bytes], keys: HubKeys, tags: Mapping[str, tuple[Digest, int]], now: datetime
+) -> dict[RoleName, bytes]:
+    """The two delegations with these tags (digest, length) and no others; nothing when they are so already."""
+    wanted = documents.empty_targets(now)
+    for tag, (digest, length) in tags.items():
+        wanted = documents.with_tag(wanted, tag, digest, length)
+    roles = (RELEASES, keys.signer_role)
+    if all(role in current and parse_targets(current[role], role).body.targets == wanted.targets for role in roles):
+        return {}
+    return {
+        role: documents.sign_targets(role, replace(body, targets=wanted.targets), [keys.release]).raw
+        for role, body in _next(current, keys, now).items()
+    }
+
+
 def aligned(current: Mapping[RoleName, bytes], keys: HubKeys, now: datetime) -> dict[RoleName, bytes]:
     """What must be signed so that a GUN stands on the present keys and name, in the first half of its life.
 

@@ -66,6 +66,11 @@ class PublicationService:
         self.before_signing: Callable[[], object] = lambda: None
         """Called before keys are used: on another host they may have been rotated meanwhile."""
 
+    @property
+    def keys(self) -> HubKeys:
+        """The hub's signers, as they are now."""
+        return self._keys
+
     def use(self, keys: HubKeys) -> None:
         """Sign with these keys from now on."""
         self._keys = keys

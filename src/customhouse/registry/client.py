@@ -5,20 +5,21 @@
 2. A blob is not sent when the registry has it or can mount it. Large blobs go in chunks; after a broken connection the
    registry is asked how far it came (§"Resuming"), and the rest is sent.
 3. A download that broke goes on where it stopped, by Range; the whole is hashed before it gets its name.
-4. A registry without the referrers API is read through its fallback tags (§"Referrers tag schema").
+4. A registry without the referrers API is read and written through its fallback tags (§"Referrers tag schema").
 """
 
+import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 from urllib.parse import urljoin
 
 from customhouse.errors import Invalid
 from customhouse.oci.digest import Digest
-from customhouse.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_manifest
+from customhouse.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, Descriptor, parse_manifest
 from customhouse.remote import AnswerTooLarge, RemoteDenied, RemoteFailed, RemoteInvalid, RemoteNotFound, Unreachable
 from customhouse.transport import Answer, Stream, Transport
 
@@ -93,15 +94,63 @@ class RegistryClient:
 
     def put_manifest(self, repository: str, reference: str, raw: bytes, media_type: str) -> Digest:
         """Send a manifest under a tag or its digest, byte for byte; everything it names must be there already."""
+        return self._put(repository, reference, raw, media_type)[0]
+
+    def put_referrer(
+        self, repository: str, subject: Digest, raw: bytes, media_type: str, artifact_type: str,
+        annotations: Mapping[str, str],
+    ) -> Digest:
+        """Send a manifest that refers to `subject`; where the registry does not note that, list it in the fallback tag.
+
+        Nobody else may be writing that list: a registry without the API knows no conditional write either.
+        """
+        wanted = Digest.of(raw, subject.algorithm)
+        digest, answer = self._put(repository, str(wanted), raw, media_type)
+        if answer.headers.get("oci-subject") == str(subject):
+            return digest
+        entry = {"mediaType": media_type, "digest": str(digest), "size": len(raw)}
+        if artifact_type:
+            entry["artifactType"] = artifact_type
+        if annotations:
+            entry["annotations"] = dict(annotations)
+        _, listed = self._listed(repository, subject)
+        if entry not in listed:
+            kept = [each for each in listed if each.get("digest") != digest]
+            self._put_list(repository, subject, [*kept, entry])
+        return digest
+
+    def unlist(self, repository: str, subject: Digest, digests: Collection[Digest]) -> None:
+        """Take manifests out of the fallback tag of a subject; the tag goes with its last entry."""
+        found, listed = self._listed(repository, subject)
+        kept = [each for each in listed if each.get("digest") not in digests]
+        if found and not kept:
+            self.delete_manifest(repository, found)
+        elif len(kept) < len(listed):
+            self._put_list(repository, subject, kept)
+
+    def _listed(self, repository: str, subject: Digest) -> tuple[Digest | None, list[dict[str, Any]]]:
+        try:
+            found = self.manifest(repository, _fallback(subject))
+        except RemoteNotFound:
+            return None, []
+        parse_manifest(found.raw, found.media_type or None)
+        return found.digest, list(json.loads(found.raw).get("manifests") or [])
+
+    def _put_list(self, repository: str, subject: Digest, entries: list[dict[str, Any]]) -> None:
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        raw = json.dumps(document, separators=(",", ":")).encode()
+        self._put(repository, _fallback(subject), raw, OCI_INDEX)
+
+    def _put(self, repository: str, reference: str, raw: bytes, media_type: str) -> tuple[Digest, Answer]:
         answer = self.transport.request(
             "PUT", f"/v2/{repository}/manifests/{reference}", scopes=_push(repository), body=raw,
             headers={"Content-Type": media_type}, expect=(201,),
         )
-        digest = Digest.of(raw)
+        digest = Digest.of(raw, Digest.parse(reference).algorithm if ":" in reference else "sha256")
         told = answer.headers.get("docker-content-digest", digest)
         if told.startswith("sha256:") and told != digest:
             raise ContentMismatch(f"manifest {repository}:{reference}", digest, told)
-        return digest
+        return digest, answer
 
     def delete_manifest(self, repository: str, reference: str) -> None:
         """Remove a manifest by digest, or a tag where the registry knows that."""
@@ -130,7 +179,7 @@ class RegistryClient:
                 found += parse_manifest(answer.body, None).manifests
         except (RemoteNotFound, RemoteInvalid):
             try:
-                fallback = self.manifest(repository, f"{digest.algorithm}-{digest.hex}")
+                fallback = self.manifest(repository, _fallback(digest))
             except RemoteNotFound:
                 return []
             found = list(parse_manifest(fallback.raw, fallback.media_type or None).manifests)
@@ -289,6 +338,10 @@ class RegistryClient:
         if not location:
             raise RemoteFailed(f"{self.transport.host} began an upload and named no address for it")
         return urljoin(answer.url, location)
+
+
+def _fallback(subject: Digest) -> str:
+    return f"{subject.algorithm}-{subject.hex}"
 
 
 def _scope(repository: str, actions: str) -> tuple[str, ...]:

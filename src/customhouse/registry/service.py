@@ -124,6 +124,15 @@ class RegistryService:
         with self.store.read() as tx:
             return self.store.repositories(tx, prefix, after, limit)
 
+    def content_of(self, chosen: Callable[[str, str], bool]) -> dict[str, tuple[dict[str, Digest], list[Digest]]]:
+        """Of tags that are chosen by (repository, tag): each repository's, and all in it that refers to a manifest."""
+        found: dict[str, dict[str, Digest]] = {}
+        with self.store.read() as tx:
+            for repository, tag, digest in self.store.all_tags(tx):
+                if chosen(repository, tag):
+                    found.setdefault(repository, {})[tag] = digest
+            return {name: (tags, self.store.all_referring(tx, name)) for name, tags in found.items()}
+
     # What a push changes
 
     def push_manifest(

@@ -289,30 +289,40 @@ class TrustPublisher:
         return Published(gun, True, True, (TARGETS,), (root.public.canonical_id,))
 
     def server_key(self, gun: Gun, role: RoleName, *, new: bool = False) -> PublicKey:
-        """The server's key of a role, or its next one, for which some servers want the right to do anything."""
-        method, rights = ("POST", "push,pull,*") if new else ("GET", "push,pull")
-        path = f"/v2/{gun}/_trust/tuf/{role}.key"
-        answer = self.transport.request(method, path, scopes=(f"repository:{gun}:{rights}",), budget=256 * 1024)
-        try:
-            document = json.loads(answer.body)
-            return PublicKey.parse(document["keytype"], document["keyval"]["public"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RemoteError(f"{self.transport.host} sent no usable {role} key") from error
+        """As the function of this name."""
+        return server_key(self.transport, gun, role, new=new)
 
     def post(self, gun: Gun, files: Mapping[RoleName, bytes]) -> None:
-        """Publish files, all or none."""
-        boundary = secrets.token_hex(24)
-        body = b"".join(
-            f"--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="files"; filename="{role}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n".encode() + raw + b"\r\n"
-            for role, raw in files.items()
-        )
-        self.transport.request(
-            "POST", f"/v2/{gun}/_trust/tuf/", scopes=(f"repository:{gun}:push,pull",),
-            body=body + f"--{boundary}--\r\n".encode(),
-            headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
-        )
+        """As the function of this name."""
+        post(self.transport, gun, files)
+
+
+def server_key(transport: Transport, gun: Gun, role: RoleName, *, new: bool = False) -> PublicKey:
+    """The server's key of a role, or its next one, for which some servers want the right to do anything."""
+    method, rights = ("POST", "push,pull,*") if new else ("GET", "push,pull")
+    path = f"/v2/{gun}/_trust/tuf/{role}.key"
+    answer = transport.request(method, path, scopes=(f"repository:{gun}:{rights}",), budget=256 * 1024)
+    try:
+        document = json.loads(answer.body)
+        return PublicKey.parse(document["keytype"], document["keyval"]["public"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RemoteError(f"{transport.host} sent no usable {role} key") from error
+
+
+def post(transport: Transport, gun: Gun, files: Mapping[RoleName, bytes]) -> None:
+    """Publish files, all or none."""
+    boundary = secrets.token_hex(24)
+    body = b"".join(
+        f"--{boundary}\r\n"
+        f'Content-Disposition: form-data; name="files"; filename="{role}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n".encode() + raw + b"\r\n"
+        for role, raw in files.items()
+    )
+    transport.request(
+        "POST", f"/v2/{gun}/_trust/tuf/", scopes=(f"repository:{gun}:push,pull",),
+        body=body + f"--{boundary}--\r\n".encode(),
+        headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    )
 
 
 def keys_of(repository: TrustedRepository, role: RoleName) -> tuple[dict[str, PublicKey], RoleKeys]:

@@ -309,6 +309,16 @@ class RegistryStore(Store):
             for row in tx.execute(query)
         ]
 
+    def all_referring(self, tx: Connection, repository: str) -> list[Digest]:
+        """Manifests of the repository that have a subject, in order."""
+        query = (
+            select(content.c.digest)
+            .join(manifest, manifest.c.digest == content.c.digest)
+            .where(manifest.c.repository == repository, content.c.subject.is_not(None))
+            .order_by(content.c.digest)
+        )
+        return [Digest(digest) for digest in tx.execute(query).scalars()]
+
     # Tags, refusals, repositories
 
     def set_tag(self, tx: Connection, repository: str, name: str, digest: Digest, now: datetime) -> None:

@@ -1,0 +1,1 @@
+"""Official repositories kept at other registries and trust servers."""

@@ -1,0 +1,392 @@
+"""The work of mirrors: one run makes a target like what is wanted; a few threads run those that are due.
+
+1. A run holds the mirror's lease, renews it between steps, and ends when it lost it or the hub stops.
+2. Rows follow what was done: `sent` when all bytes and the tag are there, `signed` when the trust server lists it,
+   `leaving` before anything is taken away, `left` where the registry does not let a manifest be deleted.
+3. An hour after the last look everything is looked at again: tags that were changed there are sent again, trust
+   metadata in the second half of its life is signed anew.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from customhouse import faults
+from customhouse.accounts.people import Principal
+from customhouse.audit import Audit
+from customhouse.errors import Conflict, CustomhouseError, Unavailable
+from customhouse.oci.digest import Digest
+from customhouse.publication.plan import HubKeys
+from customhouse.publication.service import PublicationService
+from customhouse.registry.client import RegistryClient
+from customhouse.registry.service import RegistryService
+from customhouse.remote import RemoteUnauthenticated
+from customhouse.replication import plan, signing
+from customhouse.replication.copying import Copier
+from customhouse.replication.plan import Wanted
+from customhouse.replication.service import ReplicationService, context
+from customhouse.replication.store import Row
+from customhouse.signing import SealBroken, Vault
+from customhouse.transport import Credentials, Patience, Tls, Transport
+from customhouse.trust.bundle import Bundle, BundledRepository, BundledRoot
+from customhouse.trust.names import Gun
+
+PATIENCE = Patience(connect=10, read=60, total=120)
+LEASE, RENEW_SECONDS = timedelta(minutes=5), 20.0
+AT_ONCE = 4  # mirrors
+_SENT = ("sent", "signed")
+_log = logging.getLogger("customhouse.replication")
+
+
+class Ended(Unavailable):
+    """The hub stops, or somebody else works on the mirror: nothing went wrong there."""
+
+
+class Runner:
+    """Runs mirrors; the hub's own signers are those of `publication`."""
+
+    def __init__(
+        self, mirrors: ReplicationService, registry: RegistryService, publication: PublicationService, vault: Vault,
+        audit: Audit, clock: Callable[[], datetime],
+    ) -> None:
+        self._mirrors, self._registry, self._publication = mirrors, registry, publication
+        self._vault, self._audit, self._clock = vault, audit, clock
+        self._me, self._stopping = uuid4().hex, threading.Event()
+        self._running: dict[str, threading.Thread] = {}
+        self._looked: dict[str, int] = {}
+
+    # ---- when
+
+    def start_due(self) -> None:
+        """Begin what is due, each mirror in a thread of its own; called often, and at once after a change."""
+        self._running = {name: thread for name, thread in self._running.items() if thread.is_alive()}
+        with self._mirrors.store.read() as tx:
+            rows = self._mirrors.store.all(tx)
+            head = self._audit.head(tx) if rows else 0
+        for row in rows:
+            name = row["name"]
+            if name in self._running or len(self._running) >= AT_ONCE or self._stopping.is_set():
+                continue
+            if self._due(row, head):
+                thread = threading.Thread(target=self._try, args=(name,), name=f"mirror-{name}", daemon=True)
+                self._running[name] = thread
+                thread.start()
+
+    def close(self, seconds: float) -> None:
+        """Let runs end at their next step."""
+        self._stopping.set()
+        until = time.monotonic() + seconds
+        for thread in self._running.values():
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _due(self, row: Row, head: int) -> bool:
+        now, name = self._clock(), row["name"]
+        if row["held_until"] and row["held_until"] > now and row["holder"] != self._me:
+            return False
+        if row["asked"] or (row["next_try"] and row["next_try"] <= now):
+            return True
+        if self._looked.get(name) == head:
+            return False
+        wanted = self._mirrors.wanted(row)
+        with self._mirrors.store.read() as tx:
+            there = self._mirrors.store.repositories(tx, name)
+        self._looked[name] = head
+        return any(
+            wanted.get(each, _NOTHING).fingerprint != there.get(each, {}).get("tried", "") for each in {*wanted, *there}
+        )
+
+    def _try(self, name: str) -> None:
+        try:
+            self.run(name)
+        except CustomhouseError as error:
+            _log.warning("mirror %s: %s %s", name, error.message, error.hint)
+        except Exception:
+            _log.exception("mirror %s could not be run", name)
+
+    def bundle(self, principal: Principal, name: str) -> Bundle:
+        """What consumers of a mirror pin. Raises NotFound, Conflict where nothing is signed there."""
+        row = self._mirrors.show(principal, name)
+        if not row["root_certificate"]:
+            raise Conflict(f"nothing is signed at the mirror {name}", hint="Register it with --trust.")
+        with self._mirrors.store.read() as tx:
+            there = self._mirrors.store.repositories(tx, name).values()
+        signed = [
+            BundledRepository(Gun.parse(f"{row['host']}/{each['target']}"), each["root"])
+            for each in there if each["root"]
+        ]
+        return Bundle(
+            row["host"], row["url"], self._publication.keys.name, self._clock(),
+            (BundledRoot(row["root_certificate"]),), row["ca"], tuple(sorted(signed, key=lambda each: each.gun)), self._publication.signer_key(),
+        )
+
+    # ---- one run
+
+    def run(self, name: str) -> bool:
+        """One run; False where another process is at it. What goes wrong is in the mirror's rows."""
+        store, began = self._mirrors.store, self._clock()
+        with store.write() as tx:
+            row = store.find(tx, name)
+            if row is None or not store.take(tx, name, self._me, began, began + LEASE):
+                return False
+        faults.point("mirror.run.taken")
+        error: CustomhouseError | None = None
+        try:
+            with ExitStack() as stack:
+                _Run(self, row, began, stack).all()
+        except Ended:
+            pass
+        except CustomhouseError as failed:
+            error = failed
+        except BaseException:
+            error = Unavailable("an error of the hub itself", hint="Its log tells more.")
+            raise
+        finally:
+            self._finish(row, began, error)
+        return True
+
+    def _finish(self, row: Row, began: datetime, error: CustomhouseError | None) -> None:
+        store, now, name = self._mirrors.store, self._clock(), row["name"]
+        with store.write() as tx:
+            held = store.find(tx, name)
+            if held is None or held["holder"] != self._me:
+                return
+            values: Row = {"asked": None if held["asked"] and held["asked"] <= began else held["asked"]}
+            if error is None:
+                waits = [each["next_try"] for each in store.repositories(tx, name).values() if each["next_try"]]
+                values |= {"error": "", "attempts": 0, "finished": now, "next_try": min([now + plan.CHECK, *waits])}
+            else:
+                attempts = held["attempts"] + 1
+                said = f"{error.message} {error.hint}".strip()[:2000]
+                values |= {"error": said, "attempts": attempts, "next_try": now + plan.pause(attempts)}
+            if self._stopping.is_set():
+                values["next_try"] = now
+            store.change(tx, name, **values)
+            store.free(tx, name, self._me)
+            faults.point("mirror.run.finished")
+
+
+_NOTHING = Wanted({}, "")
+
+
+class _Run:
+    """One run over one mirror, with its two connections."""
+
+    def __init__(self, runner: Runner, row: Row, began: datetime, stack: ExitStack) -> None:
+        self._runner, self._row, self._began = runner, row, began
+        self._store, self._name = runner._mirrors.store, str(row["name"])
+        self._renewed = time.monotonic()
+        self._registry = self._transport(row["url"], stack)
+        self._trust = self._transport(row["trust_url"], stack) if row["trust_url"] else None
+        client = RegistryClient(self._registry, progress=lambda digest, done, total: self._go_on())
+        self._copier = Copier(runner._registry, client, self._go_on)
+        self._keys: HubKeys | None = None
+        if row["trust_url"]:
+            with self._store.read() as tx:
+                key = self._store.key(tx, row["host"])
+            assert key is not None, "keys are made with the mirror"
+            self._keys = signing.keys_of(runner._vault, key, runner._publication.keys)
+
+    def all(self) -> None:
+        """What must go in every repository, then what is new. The first error that concerns the server ends it."""
+        wanted, now = self._runner._mirrors.wanted(self._row), self._runner._clock()
+        with self._store.read() as tx:
+            there = self._store.repositories(tx, self._name)
+            rows = list(self._store.tags(tx, self._name))
+        todo = [each for each in sorted({*wanted, *there}) if self._wants(wanted, there.get(each), each, now)]
+        leaving = {
+            row["repository"] for row in rows
+            if row["state"] != "left" and row["tag"] not in wanted.get(row["repository"], _NOTHING).tags
+        }
+        with self._store.write() as tx:
+            for each in todo:
+                self._put(tx, each, tried=wanted.get(each, _NOTHING).fingerprint)
+        self._each([each for each in todo if each in leaving], lambda each: self._withdraw(each, wanted))
+        self._each(todo, lambda each: self._fill(each, wanted.get(each, _NOTHING)))
+
+    def _wants(self, wanted: Mapping[str, Wanted], held: Row | None, repository: str, now: datetime) -> bool:
+        meant = wanted.get(repository, _NOTHING).fingerprint
+        if held is None or self._row["asked"] or held["tried"] != meant:
+            return True
+        if held["next_try"]:
+            return bool(held["next_try"] <= now)
+        return bool(held["done"] != meant or held["checked"] is None or held["checked"] + plan.CHECK <= now)
+
+    def _each(self, repositories: list[str], act: Callable[[str], None]) -> None:
+        for repository in repositories:
+            try:
+                act(repository)
+            except (Ended, Unavailable, RemoteUnauthenticated, SealBroken):
+                raise
+            except CustomhouseError as error:
+                self._failed(repository, error)
+
+    def _failed(self, repository: str, error: CustomhouseError) -> None:
+        said = f"{error.message} {error.hint}".strip()[:2000]
+        with self._store.write() as tx:
+            attempts = self._store.repositories(tx, self._name).get(repository, {}).get("attempts", 0) + 1
+            self._put(
+                tx, repository, error=said, attempts=attempts, next_try=self._runner._clock() + plan.pause(attempts)
+            )
+
+    # ---- one repository
+
+    def _withdraw(self, repository: str, wanted: Mapping[str, Wanted]) -> None:
+        """Sign that tags are gone, then take them away."""
+        tags = wanted.get(repository, _NOTHING).tags
+        rows = self._rows(repository)
+        going = [row for row in rows if row["tag"] not in tags and row["state"] != "left"]
+        with self._store.write() as tx:
+            for row in going:
+                self._store.put_tag(tx, self._name, repository, row["tag"], state="leaving")
+        faults.point("mirror.leaving")
+        self._sign(repository)
+        with self._store.write() as tx:
+            for row in going:
+                self._log(tx, "mirror.withdraw", repository, row["tag"], row["digest"])
+        faults.point("mirror.withdrawn")
+        stays = {digest for row in rows if row not in going for digest, _ in _manifests(row)}
+        for row in going:
+            kept = self._copier.take_away(self._target(repository), row["tag"], _manifests(row), stays)
+            with self._store.write() as tx:
+                if kept:
+                    self._store.put_tag(tx, self._name, repository, row["tag"], state="left", error=kept[:2000])
+                else:
+                    self._store.drop_tags(tx, self._name, repository, [row["tag"]])
+
+    def _fill(self, repository: str, wanted: Wanted) -> None:
+        """Send what is not there, sign, and take away what was replaced."""
+        target, error = self._claim(repository), None
+        held = {row["tag"]: row for row in self._rows(repository)}
+        with self._store.read() as tx:
+            state = self._store.repositories(tx, self._name)[repository]
+        for tag, digest in wanted.tags.items():
+            row = held.get(tag)
+            there = row is not None and row["digest"] == digest and row["state"] in _SENT
+            if there and state["done"] == wanted.fingerprint and self._copier.has(target, tag, digest):
+                continue
+            try:
+                self._send(repository, target, tag, digest, row)
+            except (Ended, Unavailable, RemoteUnauthenticated):
+                raise
+            except CustomhouseError as failed:
+                error = error or failed
+                if row is not None and row["digest"] != digest:  # it is official no more: it must not stay signed
+                    with self._store.write() as tx:
+                        self._store.put_tag(tx, self._name, repository, tag, state="leaving")
+        self._sign(repository)
+        for row in self._rows(repository):
+            self._settle(repository, target, row)
+        if error is not None:
+            raise error
+        faults.point("mirror.filled")
+        with self._store.write() as tx:
+            done = {"done": wanted.fingerprint, "error": "", "attempts": 0, "next_try": None}
+            self._put(tx, repository, checked=self._runner._clock(), **done)
+            if not wanted.tags and not list(self._store.tags(tx, self._name, repository)):
+                self._store.drop_repository(tx, self._name, repository)
+
+    def _send(self, repository: str, target: str, tag: str, digest: Digest, row: Row | None) -> None:
+        sent = self._copier.send(repository, target, tag, digest)
+        faults.point("mirror.sent")
+        manifests: list[list[Any]] = [[found, subject, False] for found, subject in sent.manifests.items()]
+        if row is not None:  # what stood for the tag before goes when the new one is signed
+            manifests += [[*each[:2], True] for each in row["manifests"] if each[0] not in sent.manifests]
+        with self._store.write() as tx:
+            self._store.put_tag(
+                tx, self._name, repository, tag, digest=digest, size=sent.size, manifests=manifests, state="sent",
+                changed=self._runner._clock(), error="",
+            )
+
+    def _sign(self, repository: str) -> None:
+        """Exactly the tags that are there by our rows, and no others."""
+        if self._trust is None or self._keys is None:
+            return
+        tags = {
+            row["tag"]: (Digest(row["digest"]), int(row["size"]))
+            for row in self._rows(repository) if row["state"] in _SENT
+        }
+        with self._store.read() as tx:
+            held = self._store.repositories(tx, self._name)[repository]
+        gun = Gun.parse(f"{self._row['host']}/{held['target']}")
+        self._go_on()
+        signed = signing.sign(self._trust, gun, self._keys, tags, held["versions"], self._runner._clock())
+        with self._store.write() as tx:
+            self._put(tx, repository, root=signed.root, versions=dict(signed.versions))
+
+    def _settle(self, repository: str, target: str, row: Row) -> None:
+        """What was sent is signed now; what it replaced can go."""
+        if row["state"] not in _SENT:
+            return
+        replaced = [(Digest(each[0]), str(each[1])) for each in row["manifests"] if each[2]]
+        if replaced:
+            stays = {Digest(e[0]) for other in self._rows(repository) for e in other["manifests"] if not e[2]}
+            kept = self._copier.take_away(target, "", replaced, stays)
+            if kept:
+                _log.info("mirror %s keeps what %s:%s was: %s", self._name, repository, row["tag"], kept)
+        if row["state"] == "signed" and not replaced:
+            return
+        with self._store.write() as tx:
+            manifests = [each for each in row["manifests"] if not each[2]]
+            self._store.put_tag(tx, self._name, repository, row["tag"], manifests=manifests, state="signed")
+            if row["state"] == "sent":
+                self._log(tx, "mirror.publish", repository, row["tag"], row["digest"])
+            faults.point("mirror.settled")
+
+    # ---- inside
+
+    def _claim(self, repository: str) -> str:
+        """The name at the target, which no other mirror may use. Raises Conflict."""
+        target = self._target(repository)
+        with self._store.read() as tx:
+            others = self._store.others(tx, self._name, self._row["host"], target, repository)
+        if others:
+            raise Conflict(f"{target} at {self._row['host']} belongs to {', '.join(others)}", hint="Change the names.")
+        return target
+
+    def _target(self, repository: str) -> str:
+        return plan.target_of(self._row["target"], repository)
+
+    def _rows(self, repository: str) -> list[Row]:
+        with self._store.read() as tx:
+            return list(self._store.tags(tx, self._name, repository))
+
+    def _put(self, tx: Any, repository: str, **values: Any) -> None:
+        place = {"host": self._row["host"], "target": self._target(repository)}
+        self._store.put_repository(tx, self._name, repository, **place, **values)
+
+    def _log(self, tx: Any, action: str, repository: str, tag: str, digest: str) -> None:
+        subject = f"{self._row['host']}/{self._target(repository)}:{tag}"
+        detail = {"mirror": self._name, "repository": repository}
+        self._runner._audit.append(
+            tx, actor="hub", action=action, subject=subject, digest=digest, detail=detail, now=self._runner._clock()
+        )
+
+    def _go_on(self) -> None:
+        """Between two steps: may we go on?"""
+        if self._runner._stopping.is_set():
+            raise Ended("the hub stops")
+        if time.monotonic() - self._renewed < RENEW_SECONDS:
+            return
+        now = self._runner._clock()
+        with self._store.write() as tx:
+            if not self._store.take(tx, self._name, self._runner._me, now, now + LEASE):
+                raise Ended("another process has taken the mirror over")
+        self._renewed = time.monotonic()
+
+    def _transport(self, url: str, stack: ExitStack) -> Transport:
+        row, login = self._row, Credentials()
+        if row["secret"] is not None:
+            secret = self._runner._vault.unseal(row["secret"], context(self._name))
+            login = Credentials(row["username"], secret.decode())
+        made = Transport(url, credentials=login, tls=Tls(ca_pem=row["ca"]), patience=PATIENCE)
+        stack.callback(made.close)
+        return made
+
+
+def _manifests(row: Row) -> list[tuple[Digest, str]]:
+    return [(Digest(each[0]), str(each[1])) for each in row["manifests"]]
