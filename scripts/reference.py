@@ -87,6 +87,15 @@ ROUTES = {
     "GET /api/v1/sources": ("servers that images may come from, without secrets", "people; those of their publishers"),
     "POST /api/v1/sources": ("register one: `publisher`, `url`, `ca`, `username`, `secret`", ADMIN),
     "DELETE /api/v1/sources/{publisher}/{host}": ("end a registration", ADMIN),
+    "GET /api/v1/mirrors": ("mirrors of official repositories, without secrets", ADMIN),
+    "POST /api/v1/mirrors": (
+        "register or change one: `name`, `url`, `trust_url`, `ca`, `username`, `secret`, `repositories`, `tags`, "
+        "`target`", ADMIN
+    ),
+    "GET /api/v1/mirrors/{name}": ("how it stands: each repository and tag, and what went wrong", ADMIN),
+    "DELETE /api/v1/mirrors/{name}": ("forget it; what was sent stays there", ADMIN),
+    "POST /api/v1/mirrors/{name}/run": ("run it now, and look at everything there", ADMIN),
+    "GET /api/v1/mirrors/{name}/bundle": ("what its consumers pin: a trust bundle", ADMIN),
     "POST /api/v1/submissions": (
         "offer what is signed elsewhere: `source`, `trust_server`, `repository`, `tag`", "its publisher's members"
     ),

@@ -27,6 +27,9 @@ from customhouse.publication.plan import HubKeys
 from customhouse.publication.service import PublicationService
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
+from customhouse.replication.run import Runner as Mirroring
+from customhouse.replication.service import ReplicationService
+from customhouse.replication.store import ReplicationStore
 from customhouse.review.service import ReviewService, waivers_of
 from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
@@ -112,6 +115,12 @@ class Rooms:
         self.publication = PublicationService(
             certification=self.certification, review=self.review, enrolment=self.enrolment, registry=self.registry,
             trust=self.trust, keys=self.keys, audit=self.audit, clock=clock,
+        )
+        self.replication = ReplicationService(
+            ReplicationStore(database), self.registry, Vault(b"m" * 32), self.audit, clock, host=HOST, wake=self._wake
+        )
+        self.mirroring = Mirroring(
+            self.replication, self.registry, self.publication, Vault(b"m" * 32), self.audit, clock
         )
         self.publisher: dict[str, TrustSimulator] = {}
 

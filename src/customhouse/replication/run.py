@@ -121,7 +121,8 @@ class Runner:
         ]
         return Bundle(
             row["host"], row["url"], self._publication.keys.name, self._clock(),
-            (BundledRoot(row["root_certificate"]),), row["ca"], tuple(sorted(signed, key=lambda each: each.gun)), self._publication.signer_key(),
+            (BundledRoot(row["root_certificate"]),), row["ca"],
+            tuple(sorted(signed, key=lambda each: each.gun)), self._publication.signer_key(),
         )
 
     # ---- one run
