@@ -131,3 +131,10 @@ def test_what_two_servers_could_read_differently_is_refused_and_ends_the_connect
     found, answer, _ = said(port, b"POST / HTTP/1.1\r\nhost: a\r\n" + lines + b"\r\n0\r\n\r\n" + smuggled)
     assert found == 400 and answer.count(b"HTTP/1.1") == 1, answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["errors"]
+
+
+def test_what_comes_behind_a_good_request_does_not_cost_it_its_answer(port: int) -> None:
+    good = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nfour"
+    for behind in (b"!", b"GET / HTTP/9\r\n\r\n"):
+        found, answer, seconds = said(port, good + behind + good)
+        assert (found, answer.count(b"HTTP/"), answer[-1:]) == (200, 1, b"4") and seconds < 1

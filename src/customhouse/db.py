@@ -174,6 +174,8 @@ def _translated() -> Iterator[None]:
             raise StorageFull("the database has no room left", hint="Free disk space; nothing was written.") from error
         if getattr(error.orig, "sqlstate", None) in _COLLISIONS:
             raise Unavailable("somebody else changed the same thing", hint="Try again in a moment.") from error
+        if "readonly database" in said or "read-only file system" in said:
+            raise Unavailable("the database cannot be written", hint="Look at the hub's disk.") from error
         # SQLite calls a misspelt statement operational too; with a server, it is the server that does not answer.
         remote = not isinstance(error.orig, sqlite3.Error)
         if isinstance(error, OperationalError) and (remote or "locked" in said or "unable to open" in said):

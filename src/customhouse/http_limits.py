@@ -86,7 +86,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         now = self.loop.time()
         waited = now - self._since
-        if self._phase == _HEAD and waited >= self.head_seconds and not self.flow.read_paused:
+        if self._refused:
+            pass  # the connection ends with the answer that is owed
+        elif self._phase == _HEAD and waited >= self.head_seconds and not self.flow.read_paused:
             self._refuse(408, f"the head of the request was not whole after {self.head_seconds:.0f} seconds")
         elif self._phase == _BODY and (self.flow.read_paused or self.flow.write_paused):
             self._size, self._since = 0, now  # it is the server that waits
@@ -108,12 +110,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer if nothing was answered yet, and end the connection."""
+        """Answer if nothing was answered yet, and end the connection; after the answers that are owed, if there are."""
         self._refused = True
-        begun = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        owed = self.cycle is not None and not self.cycle.response_complete
+        if owed and self._phase == _HEAD:  # what cannot be read came behind a request that was whole
+            self.cycle.keep_alive = False
+            return
         silent = status == 408 and self._phase == _HEAD and self._size == 0
-        waiting = self.cycle is not None and not self.cycle.response_complete and self._phase == _HEAD
-        if not (begun or silent or waiting or self.transport.is_closing()):
+        if not (silent or (owed and self.cycle.response_started) or self.transport.is_closing()):
             code = {408: "TIMEOUT", 431: "SIZE_INVALID"}.get(status, "UNSUPPORTED")
             body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
             self.transport.write(

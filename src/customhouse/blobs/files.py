@@ -4,7 +4,7 @@
    unfinished upload, never half a blob under its digest.
 2. An upload's writer holds a lock on its file; its offset is the size of the file; a hash that was lost with the
    process is made again at the commit.
-3. A full disk is StorageFull; the upload is cut back to what was whole.
+3. A full disk is StorageFull, one that cannot be written Unavailable; the upload is cut back to what was whole.
 
 Layout: ROOT/<algorithm>/<first two of hex>/<hex>, ROOT/uploads/<id>.
 """
@@ -24,11 +24,12 @@ from uuid import uuid4
 
 from customhouse import faults
 from customhouse.blobs import BlobMissing, DigestMismatch, UploadBusy
-from customhouse.errors import Invalid, StorageFull
+from customhouse.errors import Invalid, StorageFull, Unavailable
 from customhouse.oci.digest import Digest, Hasher, InvalidDigest
 
 CHUNK = 1024 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_DISK = (errno.EROFS, errno.EIO)
 _UPLOAD_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _KEPT_HASHES = 512
 _FIRST_GUESS = "sha256"
@@ -228,4 +229,7 @@ def _full_disk() -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise StorageFull("there is no room left to store this", hint="Free disk space on the hub.") from error
+        if error.errno in _NO_DISK:
+            why = os.strerror(error.errno)
+            raise Unavailable(f"the disk cannot be written: {why}", hint="Look at the hub's disk.") from error
         raise
