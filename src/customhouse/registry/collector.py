@@ -26,7 +26,7 @@ from customhouse.registry.sweep import ALL_SHARDS, Cut, Grace, Swept
 from customhouse.registry.uploads import Uploads
 
 HUB = "hub"
-BATCH = 500
+BATCH = 100  # rows in one transaction: pushes wait for no more than that
 _BYTES_SECONDS = 0.02  # how long rows may be locked while bytes go
 
 
