@@ -77,7 +77,7 @@ from customhouse.workflows import Workflows
 IMPORTING = "importing"  # a file in the data directory, while an import is not finished
 TICK_SECONDS = 2.0
 RENEW_SECONDS, SWEEP_SECONDS = 60.0, 600.0
-SWEEP_PACE = Pace(seconds=1.0, rest=8.0)
+SWEEP_PACE = Pace(seconds=1.0, rest=8.0, batch=100)
 _log = logging.getLogger("customhouse.hub")
 
 

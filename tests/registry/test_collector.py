@@ -175,15 +175,14 @@ def test_a_sweep_whose_time_is_over_says_so_and_the_next_one_goes_on(service: Re
 
 
 def test_more_candidates_than_fit_into_one_transaction_all_go(
-    service: RegistryService, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    service: RegistryService, clock: Clock
 ) -> None:
-    monkeypatch.setattr("customhouse.registry.collector.BATCH", 3)
     for number in range(10):
         put_blob(service, SOURCE, b"%d" % number)
         put_blob(service, OTHER, b"%d" % number)
     steps: list[Swept] = []
     clock.advance(days=2)
-    assert service.sweep(clock(), told=steps.append) == Swept(links=20, blobs=10)
+    assert service.sweep(clock(), pace=Pace(batch=3), told=steps.append) == Swept(links=20, blobs=10)
     assert len(steps) > 8 and steps[-1].freed == 10
     assert list(service.breaches()) == []
 

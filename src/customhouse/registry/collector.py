@@ -26,16 +26,17 @@ from customhouse.registry.sweep import ALL_SHARDS, Cut, Grace, Swept
 from customhouse.registry.uploads import Uploads
 
 HUB = "hub"
-BATCH = 100  # rows in one transaction: pushes wait for no more than that
 _BYTES_SECONDS = 0.02  # how long rows may be locked while bytes go
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a sweep may take, in seconds, and how long it rests after each transaction, as a multiple of it."""
+    """How long a sweep may take, in seconds; how long it rests after each transaction, as a multiple of it; and how
+    many rows it takes in one, for which pushes may have to wait."""
 
     seconds: float = float("inf")
     rest: float = 0.0
+    batch: int = 500
 
 
 class Collector:
@@ -62,13 +63,13 @@ class Collector:
         """Those whose subject did not come: what refers to nothing is needed by nobody, unless a tag says so."""
         while run.goes_on:
             with self._store.read() as tx:
-                loose = self._store.leftovers.loose_manifests(tx, run.cut.subject, BATCH)
+                loose = self._store.leftovers.loose_manifests(tx, run.cut.subject, run.batch)
             handled = 0
             for repository, digests in loose.items():
                 with run.write() as tx:
                     self._store.lock_repositories(tx, repository)
                     handled += sum(self._manifest(tx, repository, digest, now) for digest in digests)
-            if _count(loose) < BATCH or not handled:
+            if _count(loose) < run.batch or not handled:
                 return
 
     def _manifest(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> bool:
@@ -86,7 +87,7 @@ class Collector:
     def _links(self, run: "_Run", now: datetime) -> None:
         while run.goes_on:
             with self._store.read() as tx:
-                loose = self._store.leftovers.loose_links(tx, run.cut.unused, BATCH)
+                loose = self._store.leftovers.loose_links(tx, run.cut.unused, run.batch)
             handled = 0
             for repository, digests in loose.items():
                 with run.write() as tx:
@@ -96,21 +97,21 @@ class Collector:
                     handled += len(digests) - len(unused) + gone
                 run.add(links=gone)
             faults.point("registry.sweep.links")
-            if _count(loose) < BATCH or not handled:
+            if _count(loose) < run.batch or not handled:
                 return
 
     def _contents(self, run: "_Run", now: datetime) -> None:
         while run.goes_on:
             with run.write() as tx:
-                gone, forgotten = self._store.leftovers.collect_contents(tx, BATCH)
+                gone, forgotten = self._store.leftovers.collect_contents(tx, run.batch)
             run.add(manifests=gone)
-            if gone + forgotten < BATCH:
+            if gone + forgotten < run.batch:
                 return
 
     def _blob_rows(self, run: "_Run", now: datetime) -> None:
         while run.goes_on:
             with self._store.read() as tx:
-                loose = self._store.leftovers.loose_blobs(tx, run.cut.unlinked, BATCH)
+                loose = self._store.leftovers.loose_blobs(tx, run.cut.unlinked, run.batch)
             if not loose:
                 return
             with run.write() as tx:
@@ -118,13 +119,13 @@ class Collector:
             faults.point("registry.sweep.row")
             dropped = self._drop_bytes(run, list(gone))
             run.add(blobs=len(dropped), freed=sum(gone[digest] for digest in dropped))
-            if len(loose) < BATCH or not gone and not forgotten:
+            if len(loose) < run.batch or not gone and not forgotten:
                 return
 
     def _orphans(self, run: "_Run", shards: Iterable[int]) -> None:
         for shard in shards:
             found = self._blobs.digests(run.cut.orphan, shard)
-            while run.goes_on and (piece := list(islice(found, BATCH))):
+            while run.goes_on and (piece := list(islice(found, run.batch))):
                 with self._store.read() as tx:
                     rowless = self._store.leftovers.rowless(tx, piece)
                 sizes = {digest: self._blobs.stat(digest) or 0 for digest in rowless}
@@ -136,7 +137,7 @@ class Collector:
         dropped: list[Digest] = []
         remaining = list(digests)
         while remaining:
-            piece, remaining = remaining[:100], remaining[100:]
+            piece, remaining = remaining[: run.batch], remaining[run.batch :]
             with run.write() as tx:
                 began = time.monotonic()
                 rowless = self._store.leftovers.lock_rowless(tx, piece)
@@ -151,15 +152,15 @@ class Collector:
     def _stale_uploads(self, run: "_Run", now: datetime) -> None:
         while run.goes_on:
             with self._store.read() as tx:
-                stale = self._store.leftovers.stale_uploads(tx, run.cut.upload, BATCH)
+                stale = self._store.leftovers.stale_uploads(tx, run.cut.upload, run.batch)
             gone = sum(self._drop_upload(name) for name in stale)
             run.add(uploads=gone)
-            if len(stale) < BATCH or not gone:
+            if len(stale) < run.batch or not gone:
                 break
         if not isinstance(self._blobs, HasUnfinished):
             return
         unfinished = self._blobs.unfinished(run.cut.upload)
-        while run.goes_on and (names := list(islice(unfinished, BATCH))):
+        while run.goes_on and (names := list(islice(unfinished, run.batch))):
             with self._store.read() as tx:
                 unknown = self._store.leftovers.unknown_uploads(tx, names)
             run.add(uploads=sum(self._drop_upload(name) for name in unknown))
@@ -177,6 +178,7 @@ class _Run:
 
     def __init__(self, store: RegistryStore, cut: Cut, pace: Pace, told: Callable[[Swept], None]) -> None:
         self.cut, self.swept = cut, Swept()
+        self.batch = pace.batch
         self._store, self._pace, self._told = store, pace, told
         self._end = time.monotonic() + pace.seconds
 
