@@ -1,5 +1,6 @@
 """The numbers that Prometheus scrapes: counted at every door, true of the database, and without a name in them."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def test_a_page_is_made_once_in_five_seconds(hub: Hub, monkeypatch: pytest.Monke
 
 def test_the_first_expiry_is_told_as_a_moment() -> None:
     ends = datetime(2026, 12, 8, tzinfo=UTC)
-    text = render(Numbers({}, {("docker-29", "no"): 7}, True, {"published": 2}, ends)).decode()
+    text = render(Numbers({}, {("docker-29", "no"): 7}, [os.getpid()], True, {"published": 2}, ends)).decode()
     assert "customhouse_first_timestamp_expiry_seconds 1.796688e+09" in text
     assert ends.timestamp() == 1.796688e09
     assert 'customhouse_clients_total{client="docker-29",verifies="no"} 7.0' in text

@@ -29,16 +29,17 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from customhouse import doctor
+from customhouse import doctor, processes
 from customhouse.accounts import http as accounts_http
 from customhouse.accounts.caller import signed_in
 from customhouse.accounts.people import Role
 from customhouse.advisories import http as advisories_http
 from customhouse.certification.submission import Submission
+from customhouse.counted import Counted
 from customhouse.enrolment import http as enrolment_http
 from customhouse.errors import CustomhouseError, Denied, Invalid
 from customhouse.http_limits import bounded
-from customhouse.hub import Hub
+from customhouse.hub import Hub, hold_whole
 from customhouse.metrics import CONTENT_TYPE, Numbers, render
 from customhouse.problem import Page, handlers, reply, routes_of_api
 from customhouse.publication import http as publication_http
@@ -61,13 +62,17 @@ def door_of_trust(hub: Hub) -> trust_http.TrustDoor:
     return trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host, begin=hub.signers.begin)
 
 
-def application(hub: Hub, trust_door: trust_http.TrustDoor | None = None) -> ASGIApp:
-    """Everything behind one origin."""
+def application(
+    hub: Hub, trust_door: trust_http.TrustDoor | None = None, place: processes.Place | None = None
+) -> ASGIApp:
+    """Everything behind one origin. `place`: others serve it too."""
     trust_door = trust_door or door_of_trust(hub)
     registry_door = registry_http.Door(hub.registry, hub.authorizer, hub.clients)
     answers = {"registry": registry_door.answered, "trust": trust_door.answered, "token": Counter(), "api": Counter()}
     # No path and no such method are told in the API's dialect too, wherever there is no door to tell it.
-    others = ExceptionMiddleware(Router(routes=api_routes(hub, answers), redirect_slashes=False), handlers=handlers())
+    counts = Counted(answers, hub.clients.pulls, place)
+    routes = api_routes(hub, counts)
+    others = ExceptionMiddleware(Router(routes=routes, redirect_slashes=False), handlers=handlers())
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = app
@@ -94,8 +99,8 @@ def _counting(send: Send, answered: "Counter[int]") -> Send:
     return counting
 
 
-def api_routes(hub: Hub, answers: Mapping[str, Mapping[int, int]] | None = None) -> list[Route]:
-    """Every route but those of /v2/; docs/reference/api.md lists them. `answers` are those of each door, by status."""
+def api_routes(hub: Hub, counts: Counted | None = None) -> list[Route]:
+    """Every route but those of /v2/; docs/reference/api.md lists them."""
     principal_of = hub.accounts.principal_of
 
     def submission_json(row: Submission) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def api_routes(hub: Hub, answers: Mapping[str, Mapping[int, int]] | None = None)
             [
                 Route("/healthz", _healthy),
                 Route("/readyz", _ready(hub)),
-                Route("/metrics", _metrics(hub, answers or {})),
+                Route("/metrics", _metrics(hub, counts or Counted({}, {}))),
             ]
         ),
     ]
@@ -138,23 +143,27 @@ def _ready(hub: Hub) -> Callable[[Request], Awaitable[Response]]:
     return ready
 
 
-def _metrics(hub: Hub, answers: Mapping[str, Mapping[int, int]]) -> Callable[[Request], Awaitable[Response]]:
-    """What Prometheus scrapes; the same text for five seconds, so that asking often costs nothing."""
+def _metrics(hub: Hub, counts: Counted) -> Callable[[Request], Awaitable[Response]]:
+    """What Prometheus scrapes; the database is asked once in five seconds. Where others count too, counts are of now:
+    no process may tell less than another one told."""
     known, until, asking = b"", 0.0, threading.Lock()
+    rows: tuple[bool, Mapping[str, int], datetime | None] = (False, {}, None)
 
-    def look() -> Numbers:
+    def look() -> tuple[bool, Mapping[str, int], datetime | None]:
         try:
             with hub.certification.view() as tx:
-                submissions, ends = hub.certification.numbers(tx), hub.trust.first_timestamp_ends(tx)
-            return Numbers(answers, hub.clients.pulls, True, submissions, ends)
+                return True, hub.certification.numbers(tx), hub.trust.first_timestamp_ends(tx)
         except CustomhouseError:
-            return Numbers(answers, hub.clients.pulls, False, {}, None)
+            return False, {}, None
 
     def text() -> bytes:
-        nonlocal known, until
+        nonlocal known, until, rows
         with asking:
-            if time.monotonic() >= until:
-                known, until = render(look()), time.monotonic() + METRICS_SECONDS
+            over = time.monotonic() >= until
+            if over:
+                rows, until = look(), time.monotonic() + METRICS_SECONDS
+            if over or counts.shared:
+                known = render(Numbers(*counts.all(), *rows))
             return known
 
     async def metrics(_request: Request) -> Response:
@@ -234,11 +243,27 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
         logging.getLogger(quiet).setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each broken upload, from anybody
     _as_many_files_as_allowed()
-    hub = Hub(settings, clock)
+
+    def announce() -> None:
+        print(f"ready {settings.url}", flush=True)
+
+    if settings.processes == 1:
+        return _serve(settings, clock, None, announce)
+    with hold_whole(settings.data):
+        return processes.run(
+            settings.listen_address, settings.processes,
+            lambda place: _serve(settings, clock, place, place.ready), announce,
+        )
+
+
+def _serve(
+    settings: Settings, clock: Callable[[], datetime], place: processes.Place | None, ready: Callable[[], None]
+) -> int:
+    hub = Hub(settings, clock, place=place)
     host, port = settings.listen_address
     hub.start()
     trust_door = door_of_trust(hub)
-    app = application(hub, trust_door)
+    app = application(hub, trust_door, place)
     config = uvicorn.Config(
         ZeroCopy(app) if settings.plain_http else app,
         host=host,
@@ -260,7 +285,7 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
     if config.ssl is not None:
         # Docker's clients open a connection per file and resume none: a ticket is work for nothing.
         config.ssl.num_tickets = 0
-    server = _Announcing(config, f"ready {settings.url}")
+    server = _Announcing(config, ready)
     for number in (signal.SIGTERM, signal.SIGINT):
         # The server raises the signal once more when it has drained; by then it must not kill what closes below.
         signal.signal(number, lambda _number, _frame: None)
@@ -268,7 +293,7 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
     gc.collect()
     gc.freeze()
     try:
-        server.run()
+        server.run(sockets=[place.socket] if place else None)
     finally:
         _leave_in_time()
         hub.close(STEP_SECONDS)
@@ -278,14 +303,14 @@ def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> i
 class _Announcing(uvicorn.Server):
     """Says `ready` when the socket takes connections, not before."""
 
-    def __init__(self, config: uvicorn.Config, line: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._line = line
+        self._ready = ready
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(self._line, flush=True)
+            self._ready()
 
 
 def _as_many_files_as_allowed() -> None:

@@ -40,20 +40,18 @@ from customhouse.certification.service import CertificationService
 from customhouse.certification.steps import Steps
 from customhouse.certification.store import CertificationStore
 from customhouse.db import Database
-from customhouse.enrolment.origin import Origin
 from customhouse.enrolment.service import EnrolmentService
 from customhouse.enrolment.signers import SignersService
 from customhouse.enrolment.store import EnrolmentStore
 from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
 from customhouse.hub_files import HubFiles
 from customhouse.hub_keys import KeyFolder
+from customhouse.incoming import Remote
 from customhouse.keys import PublicKey
-from customhouse.oci.digest import Digest
 from customhouse.pkcs11 import Uri
+from customhouse.processes import Place
 from customhouse.publication.service import PublicationService
-from customhouse.registry.client import RegistryClient
 from customhouse.registry.collector import Pace
-from customhouse.registry.importer import Fetched, Importer
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
 from customhouse.registry.sweep import due_shards
@@ -65,12 +63,10 @@ from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
 from customhouse.settings import Settings, system_clock
 from customhouse.signing import Vault
-from customhouse.sources.service import SECONDS, SourcesService
+from customhouse.sources.service import SourcesService
 from customhouse.sources.store import SourcesStore
-from customhouse.trust.client import Anchor, TrustClient
 from customhouse.trust.service import TrustService
 from customhouse.trust.store import TrustStore
-from customhouse.trust.verify import TrustedRepository
 from customhouse.wholefile import write_whole
 from customhouse.workflows import Workflows
 
@@ -84,13 +80,14 @@ _log = logging.getLogger("customhouse.hub")
 class Hub:
     """Every room of one hub, put together. `start` begins the work, `close` ends it."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime] = system_clock) -> None:
-        self.settings, self.clock = settings, clock
+    def __init__(
+        self, settings: Settings, clock: Callable[[], datetime] = system_clock, *, place: Place | None = None
+    ) -> None:
+        """`place`: this is one of several processes, and their parent holds the data directory."""
+        self.settings, self.clock, self._place = settings, clock, place
+        self._duties = place is None or place.first
         faults.arm(settings.fault)
-        self._lock = hold_data(settings.data)
-        if (settings.data / IMPORTING).exists():
-            self._lock.close()
-            raise Conflict("an import into this data was not finished", hint="Run `customhouse storage import` again.")
+        self._lock = hold_whole(settings.data) if place is None else None
         self.database = Database(settings.database_url)
         migrations.upgrade(self.database)
         self._files = HubFiles(self.database, settings.data, clock)
@@ -191,7 +188,11 @@ class Hub:
         self.certification.committed(update)  # type: ignore[arg-type]
 
     def start(self) -> None:
-        """First administrator, leftovers of a crash, then the workers."""
+        """First administrator, leftovers of a crash, then the workers. Of several processes the first does that."""
+        if not self._duties:
+            return
+        if self._place:
+            self._place.on_wake(self._awake.set)
         self._add_first_administrator()
         shutil.rmtree(self.settings.data / "spool", ignore_errors=True)  # uploads that a crash cut
         try:
@@ -205,6 +206,8 @@ class Hub:
 
     def wake(self) -> None:
         """There may be a submission without a workflow: look now."""
+        if self._place and not self._duties:
+            self._place.wake()
         self._awake.set()
 
     def rotate_key(self, role: str, device: Uri | None = None) -> None:
@@ -242,7 +245,8 @@ class Hub:
         self.mirroring.close(1)
         self.workflows.close(seconds)
         self.database.close()
-        self._lock.close()
+        if self._lock:
+            self._lock.close()
 
     def _add_first_administrator(self) -> None:
         with self.accounts.store.read() as tx:
@@ -304,24 +308,6 @@ class Hub:
             _log.exception("a duty of the hub failed")
 
 
-class Remote:
-    """The hub as a client of the sources: metadata and content, each over the publisher's own registration."""
-
-    def __init__(self, sources: SourcesService, registry: RegistryService, most: int) -> None:
-        self._sources, self._importer = sources, Importer(registry, most)
-
-    def fetch(self, publisher: str, origin: Origin, anchor: Anchor, now: datetime) -> TrustedRepository:
-        """The trust metadata of an origin, verified."""
-        with self._sources.open(publisher, origin.asked) as transport:
-            return TrustClient(transport, seconds=SECONDS).fetch(origin.gun, anchor, now)
-
-    def bring(self, publisher: str, origin: Origin, repository: str, digest: Digest, length: int) -> Fetched:
-        """The content of an origin, into a repository of ours."""
-        with self._sources.open(publisher, origin.gun.host) as transport:
-            client = RegistryClient(transport)
-            return self._importer.bring(client, origin.gun.repository, repository, digest, length)
-
-
 def blobs_of(settings: Settings) -> BlobStore:
     """Where the bytes are, by setting."""
     return FileBlobs(settings.data / "blobs")
@@ -338,6 +324,15 @@ def hold_data(data: Path) -> BinaryIO:
         raise Conflict(
             f"another hub is running on {data}", hint="Stop it first, or give each its own --data directory."
         ) from error
+    return held
+
+
+def hold_whole(data: Path) -> BinaryIO:
+    """Hold the data of a hub that is to run. Raises Conflict."""
+    held = hold_data(data)
+    if (data / IMPORTING).exists():
+        held.close()
+        raise Conflict("an import into this data was not finished", hint="Run `customhouse storage import` again.")
     return held
 
 

@@ -2,10 +2,11 @@
 
 1. Counting costs what a dictionary costs: doors count their answers by status, and nothing here is on their way. Bodies
    of blobs are not counted.
+   Where several processes serve one address, all numbers are theirs together, whichever of them is asked.
 2. Labels come from fixed lists; no name of a person, a publisher or a repository is told, because anybody may read it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ class Numbers:
 
     answers: Mapping[str, Mapping[int, int]]
     pulls: Mapping[tuple[str, str], int]
+    processes: Sequence[int]
     healthy: bool
     submissions: Mapping[str, int]
     first_timestamp_ends: datetime | None
@@ -31,12 +33,35 @@ class Numbers:
 
 def render(numbers: Numbers) -> bytes:
     """The text that Prometheus scrapes."""
-    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # not before anybody asks
+    from prometheus_client import CollectorRegistry, generate_latest  # not before anybody asks
 
     registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
+    registry.register(_Processes(numbers.processes))
     registry.register(_Collected(numbers))
     return generate_latest(registry)
+
+
+class _Processes:
+    """Memory, time and files of the processes, each as a sum; of the moment of their start the first."""
+
+    def __init__(self, processes: Sequence[int]) -> None:
+        self._processes = processes
+
+    def collect(self) -> "Iterable[Metric]":
+        from prometheus_client import ProcessCollector
+
+        found: dict[str, Metric] = {}
+        for process in self._processes:
+            for metric in ProcessCollector(pid=lambda pid=process: pid, registry=None).collect():  # type: ignore[misc]
+                if metric.name not in found:
+                    found[metric.name] = metric
+                    continue
+                for index, sample in enumerate(metric.samples):
+                    before = found[metric.name].samples[index]
+                    both = (before.value, sample.value)
+                    value = min(both) if metric.name == "process_start_time_seconds" else sum(both)
+                    found[metric.name].samples[index] = before._replace(value=value)
+        return found.values()
 
 
 class _Collected:

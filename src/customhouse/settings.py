@@ -43,6 +43,9 @@ class Settings:
         default="auto",
         metadata={"help": "container engine for the sandbox: auto, none, or a URL such as unix:///run/docker.sock"},
     )
+    processes: int = field(
+        default=1, metadata={"help": "processes that serve requests on this machine; the first does the duties as well"}
+    )
     workers: int = field(default=2, metadata={"help": "submissions examined at once in one process"})
     quarantine_days: int = field(
         default=30, metadata={"help": "days for which quarantine keeps the content of a submission that is final"}
@@ -166,6 +169,8 @@ def _checked(settings: Settings) -> Settings:
         raise Invalid("tls_certificate and tls_key belong together: only one of them is set")
     if settings.unverifying_clients not in ("warn", "refuse"):
         raise Invalid(f"unverifying_clients is {settings.unverifying_clients!r}; it must be warn or refuse")
+    if not 1 <= settings.processes <= 64:
+        raise Invalid(f"processes is {settings.processes}; it must be from 1 to 64")
     if not 1 <= settings.workers <= 64:
         raise Invalid(f"workers is {settings.workers}; it must be from 1 to 64")
     if not 1 <= settings.quarantine_days <= 3650:

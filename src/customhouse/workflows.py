@@ -23,7 +23,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from dbos import DBOS, DBOSConfig, SetWorkflowID, _dbos
+from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID, _dbos
 from sqlalchemy import Column, Engine, String, Table, create_engine, delete, event, insert, select, update
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -82,6 +82,8 @@ class Workflows:
         self._bodies: dict[str, Callable[[str], str]] = {}
         self._stopping = threading.Event()
         self._idle: set[str] = set()
+        self._url, self._launched = url, False
+        self._client: DBOSClient | None = None
 
     def define(self, name: str, body: Body) -> None:
         """Give the engine a workflow by name; before `launch`."""
@@ -108,6 +110,7 @@ class Workflows:
                 hint = "Free disk space, then start again; nothing is lost."
                 raise StorageFull("there is no room left for the workflow engine", hint=hint) from error
             raise
+        self._launched = True
         self.beat()
         self.sweep()
 
@@ -120,12 +123,21 @@ class Workflows:
 
     def state(self, workflow_id: str) -> str | None:
         """None when unknown, else "live", "done" or "broken"."""
-        status = DBOS.get_workflow_status(workflow_id)
+        status = self._status(workflow_id)
         if status is None:
             return None
         if status.status in ("PENDING", "ENQUEUED", "DELAYED"):
             return "live"
         return "done" if status.status == "SUCCESS" else "broken"
+
+    def _status(self, workflow_id: str) -> Any:
+        if self._launched:
+            return DBOS.get_workflow_status(workflow_id)
+        if self._client is None:  # a process that only serves
+            self._client = DBOSClient(
+                system_database_url=self._url, system_database_engine=self._engine, serializer=_serializer()
+            )
+        return next(iter(self._client.list_workflows(workflow_ids=[workflow_id])), None)
 
     def beat(self) -> None:
         """Say that this process is alive."""
@@ -159,6 +171,8 @@ class Workflows:
         deadline = time.monotonic() + seconds
         while self._executing() and time.monotonic() < deadline:
             time.sleep(0.05)
+        if self._client is not None:
+            self._client.destroy()
         DBOS.destroy()
         if self._engine is not None:
             self._engine.dispose()
