@@ -33,6 +33,7 @@ EXCEPTIONS = {
     "registry.integrity": "half of the service: whether rows and bytes agree",
     "registry.transfer": "part of the door: bodies of blobs, without copies",
     "registry.uploads": "half of the service: uploads in progress",
+    "registry.call": "part of the door: one request, read once",
     "registry.wire": "part of the door: headers and forms of the wire",
     "replication.copying": "sends images to another registry, over service and client",
     "replication.run": "half of the service: the work, in threads",

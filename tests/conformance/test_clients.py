@@ -36,10 +36,13 @@ class Desk:
         self.config, self.certificates = home / "config.json", home / "certificates"
         self.certificates.mkdir(parents=True)
         (self.certificates / "ca.crt").write_bytes(hub.ca.read_bytes())
-        login = base64.b64encode(f"paula:{PASSWORD}".encode()).decode()
-        self.config.write_text(json.dumps({"auths": {hub.host: {"auth": login}}}))
+        self.sign_in("paula")
         (home / "policy.json").write_text('{"default":[{"type":"insecureAcceptAnything"}]}')
         self._pool = urllib3.PoolManager(ca_certs=str(hub.ca), retries=False)
+
+    def sign_in(self, name: str) -> None:
+        login = base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()
+        self.config.write_text(json.dumps({"auths": {self.hub.host: {"auth": login}}}))
 
     def at(self, name: str) -> str:
         return f"{self.hub.host}/staging/acme/{name}"
@@ -112,6 +115,18 @@ def test_crane_copies_by_mount_lists_tags_as_cosign_does_and_deletes(desk: Desk,
     desk(crane, "delete", f"{two}@{built.digest}")
     assert desk(crane, "ls", two) == ""
     desk(crane, "digest", f"{two}:1", fails=True)
+
+
+@pytest.mark.needs("go")
+def test_crane_lists_all_repositories_for_an_administrator_alone(desk: Desk, tmp_path: Path) -> None:
+    crane = go_tool("crane")
+    desk(crane, "push", write_oci_layout(picture("listed"), tmp_path / "in"), f"{desk.at('listed')}:1")
+    desk(crane, "catalog", desk.hub.host, fails=True)
+    desk.sign_in("admin")
+    try:
+        assert "staging/acme/listed" in desk(crane, "catalog", desk.hub.host).split()
+    finally:
+        desk.sign_in("paula")
 
 
 @pytest.mark.needs("skopeo")

@@ -90,6 +90,7 @@ class World:
 
     def _token(self, login: tuple[str, str] | None) -> str:
         asked = [("scope", f"repository:{place}:pull,push,delete,*") for place in PLACES]
+        asked.append(("scope", "registry:catalog:*"))
         headers = {"authorization": _basic(*login)} if login else {}
         answer = self.client.get("/token", params=[("service", "hub"), *asked], headers=headers)
         assert answer.status_code == 200, answer.text
@@ -189,6 +190,14 @@ def test_what_is_anothers_is_answered_as_what_does_not_exist(world: World, role:
             there = shape(world(role, method, f"{host}/{place}/_trust/{path}"), place)
             assert there == shape(world(role, method, f"{host}/{none}/_trust/{path}"), none), (place, method, path)
     assert compared >= len(OPERATIONS)
+
+
+@pytest.mark.parametrize("role", RIGHTS)
+def test_the_list_of_all_repositories_is_the_administrators(world: World, role: str) -> None:
+    answer = world(role, "GET", "_catalog")
+    assert answer.status_code == (200 if role == "admin" else 401)
+    assert (FOREIGN in answer.text) is (role == "admin")
+    assert world(role, "POST", "_catalog").status_code == 405
 
 
 @pytest.mark.parametrize("role", ["paula", "acme+pushes"])

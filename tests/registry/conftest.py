@@ -167,7 +167,7 @@ def rights() -> Rights:
         {
             "alice": {"staging/alice/": EVERYTHING, "official/": frozenset({"pull"})},
             "bob": {"staging/bob/": EVERYTHING, "staging/alice/shared": frozenset({"pull"})},
-            "root": {"": EVERYTHING},
+            "root": {"": EVERYTHING | {"*"}},
         }
     )
 

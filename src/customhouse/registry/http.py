@@ -12,8 +12,9 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -27,6 +28,7 @@ from customhouse.oci.manifest import LARGEST_MANIFEST, OCI_INDEX
 from customhouse.oci.reference import valid_repository
 from customhouse.registry import content as c
 from customhouse.registry import wire
+from customhouse.registry.call import Call
 from customhouse.registry.dialect import (
     Answer,
     MethodNotAllowed,
@@ -42,8 +44,8 @@ from customhouse.registry.transfer import ClientGone, WrongLength, receive_into,
 
 T = TypeVar("T")
 MOST_TAGS = 10_000
+MOST_REPOSITORIES = 1_000
 MOST_REFERRERS = 500
-MOST_PARAMETERS = 32
 LARGEST_REFERRERS = LARGEST_MANIFEST
 _UNTYPED = ("", "application/json", "application/octet-stream", "text/plain")
 _log = logging.getLogger("customhouse.registry")
@@ -60,47 +62,6 @@ class Authorizer(Protocol):
 
     def may(self, authorization: str | None, repository: str, action: str) -> bool:
         """The same as a plain answer: for the source of a mount."""
-
-
-class Call:
-    """One request: its target, its headers (several lines of one name joined, RFC 9110 §5.2) and its query."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, target: wire.Target) -> None:
-        self.scope, self.receive, self.send, self.target = scope, receive, send, target
-        self.method: str = scope["method"]
-        self.repository, self.reference = target.repository, target.reference
-        self._headers: dict[bytes, str] = {}
-        for name, value in scope["headers"]:
-            text = value.decode("latin-1")
-            self._headers[name] = f"{self._headers[name]}, {text}" if name in self._headers else text
-        query = scope["query_string"].decode("latin-1")
-        if query.count("&") >= MOST_PARAMETERS:
-            raise e.Invalid(f"the query has more than {MOST_PARAMETERS} parameters")
-        self._query = parse_qs(query, keep_blank_values=True)
-
-    def header(self, name: str) -> str:
-        return self._headers.get(name.encode(), "")
-
-    def query(self, name: str) -> str | None:
-        return self._query[name][0] if name in self._query else None
-
-    def queries(self, name: str) -> list[str]:
-        return self._query.get(name, [])
-
-    @property
-    def authorization(self) -> str | None:
-        return self._headers.get(b"authorization")
-
-    @property
-    def length(self) -> int | None:
-        text = self.header("content-length")
-        if not (text.isascii() and text.isdigit()):
-            return None
-        return int(text) if len(text) < 19 else 10**18  # more than anybody takes
-
-    @property
-    def upload_location(self) -> str:
-        return f"/v2/{self.repository}/blobs/uploads/{self.reference}"
 
 
 Handler = Callable[[Call, Claims], Awaitable[Answer | None]]
@@ -120,6 +81,7 @@ class Door:
         self._in_loop = service.store.local
         self._table: dict[str, dict[str, tuple[str, Handler]]] = {
             "base": {"GET": ("", self._base), "HEAD": ("", self._base)},
+            "catalog": {"GET": ("*", self._catalog)},
             "tags": {"GET": ("pull", self._tags)},
             "manifest": {
                 "GET": ("pull", self._manifest), "HEAD": ("pull", self._manifest),
@@ -169,7 +131,7 @@ class Door:
         call = Call(scope, receive, send, target)
         if target.kind == "base":
             return await handler(call, self._authorizer.authenticate(call.authorization))
-        if not valid_repository(target.repository):
+        if not valid_repository(target.repository):  # that of the catalogue is the accounts' word for it
             raise c.InvalidName(target.repository)
         return await handler(call, self._authorizer.authorize(call.authorization, target.repository, action))
 
@@ -234,16 +196,26 @@ class Door:
             await call.send({"type": "http.response.start", "status": status, "headers": encoded(headers)})
             await send_content(call.scope, call.send, content, span, self._threads)
 
+    async def _catalog(self, call: Call, claims: Claims) -> Answer:
+        names, headers = await self._page(call, MOST_REPOSITORIES, "/v2/_catalog", self._service.repositories)
+        return Answer(200, headers, json_body({"repositories": names}))
+
     async def _tags(self, call: Call, claims: Claims) -> Answer:
-        limit = wire.parse_page(call.query("n"), MOST_TAGS)
-        after = _plain(call.query("last"))
-        found = await self._look(lambda: self._service.tags(call.repository, after=after, limit=limit + 1))
-        page = found[:limit]
-        headers = {"content-type": "application/json"}
+        tags, headers = await self._page(
+            call, MOST_TAGS, f"/v2/{call.repository}/tags/list", partial(self._service.tags, call.repository)
+        )
+        return Answer(200, headers, json_body({"name": call.repository, "tags": tags}))
+
+    async def _page(
+        self, call: Call, most: int, path: str, listed: Callable[..., list[str]]
+    ) -> tuple[list[str], dict[str, str]]:
+        """Names from `last` on and where the next page is: by name, so that what comes and goes moves no page."""
+        limit, after = wire.parse_page(call.query("n"), most), _plain(call.query("last"))
+        found = await self._look(lambda: listed(after=after, limit=limit + 1))
+        page, headers = found[:limit], {"content-type": "application/json"}
         if page and len(found) > limit:
-            following = urlencode({"n": limit, "last": page[-1]})
-            headers["link"] = f'</v2/{call.repository}/tags/list?{following}>; rel="next"'
-        return Answer(200, headers, json_body({"name": call.repository, "tags": page}))
+            headers["link"] = f'<{path}?{urlencode({"n": limit, "last": page[-1]})}>; rel="next"'
+        return page, headers
 
     async def _referrers(self, call: Call, claims: Claims) -> Answer:
         subject, kind, after = Digest.parse(call.reference), call.query("artifactType"), _plain(call.query("last"))

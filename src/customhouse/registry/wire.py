@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from customhouse.accounts.access import CATALOG
 from customhouse.errors import Invalid
 
-Kind = Literal["base", "tags", "manifest", "blob", "uploads", "upload", "referrers"]
+Kind = Literal["base", "catalog", "tags", "manifest", "blob", "uploads", "upload", "referrers"]
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _CHUNK = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:\*|[0-9]{1,18}))?")
 
@@ -27,6 +28,8 @@ class Target:
         """Read a decoded path such as /v2/staging/acme/web/manifests/1; None where it is none of ours."""
         if path in ("/v2", "/v2/"):
             return cls("base")
+        if path == "/v2/_catalog":
+            return cls("catalog", CATALOG)
         if not path.startswith("/v2/"):
             return None
         parts = path[len("/v2/") :].split("/")

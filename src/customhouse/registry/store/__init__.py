@@ -182,10 +182,8 @@ class RegistryStore(Store):
         return found
 
     def repositories_with(self, tx: Connection, digest: Digest, limit: int, prefix: str = "") -> list[str]:
-        query = select(link.c.repository).where(
-            link.c.digest == digest, link.c.repository.startswith(prefix, autoescape=True)
-        )
-        return list(tx.execute(query.order_by(link.c.repository).limit(limit)).scalars())
+        at = and_(link.c.digest == digest, link.c.repository.startswith(prefix, autoescape=True))
+        return list(tx.execute(select(link.c.repository).where(at).order_by(link.c.repository).limit(limit)).scalars())
 
     # Manifests
 
