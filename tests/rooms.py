@@ -27,7 +27,7 @@ from customhouse.publication.plan import HubKeys
 from customhouse.publication.service import PublicationService
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
-from customhouse.replication.run import Runner as Mirroring
+from customhouse.replication.runner import Runner as Mirroring
 from customhouse.replication.service import ReplicationService
 from customhouse.replication.store import ReplicationStore
 from customhouse.review.service import ReviewService, waivers_of

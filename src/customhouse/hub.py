@@ -55,7 +55,7 @@ from customhouse.registry.collector import Pace
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
 from customhouse.registry.sweep import due_shards
-from customhouse.replication.run import Runner as Mirroring
+from customhouse.replication.runner import Runner as Mirroring
 from customhouse.replication.service import ReplicationService
 from customhouse.replication.store import ReplicationStore
 from customhouse.review.service import ReviewService, waivers_of

@@ -54,7 +54,6 @@ class Copier:
                     self._client.put_referrer(
                         target, subject, found.raw, found.media_type, referrer.artifact_type, referrer.annotations
                     )
-                    faults.point("mirror.referrer.sent")
         self._client.put_manifest(target, tag, top.raw, top.media_type)
         return sent
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.problem import read_json, reply, routes_of_api
 from customhouse.replication.plan import PLACE
-from customhouse.replication.run import Runner
+from customhouse.replication.runner import Runner
 from customhouse.replication.service import ReplicationService
 
 

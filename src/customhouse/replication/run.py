@@ -1,6 +1,6 @@
-"""The work of mirrors: one run makes a target like what is wanted; a few threads run those that are due.
+"""One run over one mirror: its target is made like what is wanted.
 
-1. A run holds the mirror's lease, renews it between steps, and ends when it lost it or the hub stops.
+1. A run goes on while it holds the mirror's lease, which it renews between steps, and ends when the hub stops.
 2. Rows follow what was done: `sent` when all bytes and the tag are there, `signed` when the trust server lists it,
    `leaving` before anything is taken away, `left` where the registry does not let a manifest be deleted.
 3. An hour after the last look everything is looked at again: tags that were changed there are sent again, trust
@@ -12,12 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from customhouse import faults
-from customhouse.accounts.people import Principal
 from customhouse.audit import Audit
 from customhouse.errors import Conflict, CustomhouseError, Unavailable
 from customhouse.oci.digest import Digest
@@ -33,12 +32,10 @@ from customhouse.replication.service import ReplicationService, context
 from customhouse.replication.store import Row
 from customhouse.signing import SealBroken, Vault
 from customhouse.transport import Credentials, Patience, Tls, Transport
-from customhouse.trust.bundle import Bundle, BundledRepository, BundledRoot
 from customhouse.trust.names import Gun
 
 PATIENCE = Patience(connect=10, read=60, total=120)
-LEASE, RENEW_SECONDS = timedelta(minutes=5), 20.0
-AT_ONCE = 4  # mirrors
+LEASE, RENEW_SECONDS = timedelta(seconds=30), 5.0
 _SENT = ("sent", "signed")
 _log = logging.getLogger("customhouse.replication")
 
@@ -47,170 +44,61 @@ class Ended(Unavailable):
     """The hub stops, or somebody else works on the mirror: nothing went wrong there."""
 
 
-class Runner:
-    """Runs mirrors; the hub's own signers are those of `publication`."""
+@dataclass(frozen=True)
+class Means:
+    """What a run works with. `me` is this process among those that take leases; `stopping` ends every run."""
 
-    def __init__(
-        self, mirrors: ReplicationService, registry: RegistryService, publication: PublicationService, vault: Vault,
-        audit: Audit, clock: Callable[[], datetime],
-    ) -> None:
-        self._mirrors, self._registry, self._publication = mirrors, registry, publication
-        self._vault, self._audit, self._clock = vault, audit, clock
-        self._me, self._stopping = uuid4().hex, threading.Event()
-        self._running: dict[str, threading.Thread] = {}
-        self._looked: dict[str, int] = {}
-
-    # ---- when
-
-    def start_due(self) -> None:
-        """Begin what is due, each mirror in a thread of its own; called often, and at once after a change."""
-        self._running = {name: thread for name, thread in self._running.items() if thread.is_alive()}
-        with self._mirrors.store.read() as tx:
-            rows = self._mirrors.store.all(tx)
-            head = self._audit.head(tx) if rows else 0
-        for row in rows:
-            name = row["name"]
-            if name in self._running or len(self._running) >= AT_ONCE or self._stopping.is_set():
-                continue
-            if self._due(row, head):
-                thread = threading.Thread(target=self._try, args=(name,), name=f"mirror-{name}", daemon=True)
-                self._running[name] = thread
-                thread.start()
-
-    def close(self, seconds: float) -> None:
-        """Let runs end at their next step."""
-        self._stopping.set()
-        until = time.monotonic() + seconds
-        for thread in self._running.values():
-            thread.join(max(0.0, until - time.monotonic()))
-
-    def _due(self, row: Row, head: int) -> bool:
-        now, name = self._clock(), row["name"]
-        if row["held_until"] and row["held_until"] > now and row["holder"] != self._me:
-            return False
-        if row["asked"] or (row["next_try"] and row["next_try"] <= now):
-            return True
-        if self._looked.get(name) == head:
-            return False
-        wanted = self._mirrors.wanted(row)
-        with self._mirrors.store.read() as tx:
-            there = self._mirrors.store.repositories(tx, name)
-        self._looked[name] = head
-        return any(
-            wanted.get(each, _NOTHING).fingerprint != there.get(each, {}).get("tried", "") for each in {*wanted, *there}
-        )
-
-    def _try(self, name: str) -> None:
-        try:
-            self.run(name)
-        except CustomhouseError as error:
-            _log.warning("mirror %s: %s %s", name, error.message, error.hint)
-        except Exception:
-            _log.exception("mirror %s could not be run", name)
-
-    def bundle(self, principal: Principal, name: str) -> Bundle:
-        """What consumers of a mirror pin. Raises NotFound, Conflict where nothing is signed there."""
-        row = self._mirrors.show(principal, name)
-        if not row["root_certificate"]:
-            raise Conflict(f"nothing is signed at the mirror {name}", hint="Register it with --trust.")
-        with self._mirrors.store.read() as tx:
-            there = self._mirrors.store.repositories(tx, name).values()
-        signed = [
-            BundledRepository(Gun.parse(f"{row['host']}/{each['target']}"), each["root"])
-            for each in there if each["root"]
-        ]
-        return Bundle(
-            row["host"], row["url"], self._publication.keys.name, self._clock(),
-            (BundledRoot(row["root_certificate"]),), row["ca"],
-            tuple(sorted(signed, key=lambda each: each.gun)), self._publication.signer_key(),
-        )
-
-    # ---- one run
-
-    def run(self, name: str) -> bool:
-        """One run; False where another process is at it. What goes wrong is in the mirror's rows."""
-        store, began = self._mirrors.store, self._clock()
-        with store.write() as tx:
-            row = store.find(tx, name)
-            if row is None or not store.take(tx, name, self._me, began, began + LEASE):
-                return False
-        faults.point("mirror.run.taken")
-        error: CustomhouseError | None = None
-        try:
-            with ExitStack() as stack:
-                _Run(self, row, began, stack).all()
-        except Ended:
-            pass
-        except CustomhouseError as failed:
-            error = failed
-        except BaseException:
-            error = Unavailable("an error of the hub itself", hint="Its log tells more.")
-            raise
-        finally:
-            self._finish(row, began, error)
-        return True
-
-    def _finish(self, row: Row, began: datetime, error: CustomhouseError | None) -> None:
-        store, now, name = self._mirrors.store, self._clock(), row["name"]
-        with store.write() as tx:
-            held = store.find(tx, name)
-            if held is None or held["holder"] != self._me:
-                return
-            values: Row = {"asked": None if held["asked"] and held["asked"] <= began else held["asked"]}
-            if error is None:
-                waits = [each["next_try"] for each in store.repositories(tx, name).values() if each["next_try"]]
-                values |= {"error": "", "attempts": 0, "finished": now, "next_try": min([now + plan.CHECK, *waits])}
-            else:
-                attempts = held["attempts"] + 1
-                said = f"{error.message} {error.hint}".strip()[:2000]
-                values |= {"error": said, "attempts": attempts, "next_try": now + plan.pause(attempts)}
-            if self._stopping.is_set():
-                values["next_try"] = now
-            store.change(tx, name, **values)
-            store.free(tx, name, self._me)
-            faults.point("mirror.run.finished")
+    mirrors: ReplicationService
+    registry: RegistryService
+    publication: PublicationService
+    vault: Vault
+    audit: Audit
+    clock: Callable[[], datetime]
+    me: str
+    stopping: threading.Event
 
 
-_NOTHING = Wanted({}, "")
+NOTHING = Wanted({}, "")
 
 
-class _Run:
+class Run:
     """One run over one mirror, with its two connections."""
 
-    def __init__(self, runner: Runner, row: Row, began: datetime, stack: ExitStack) -> None:
-        self._runner, self._row, self._began = runner, row, began
-        self._store, self._name = runner._mirrors.store, str(row["name"])
+    def __init__(self, means: Means, row: Row, stack: ExitStack) -> None:
+        """The row says what is to be where; the connections are closed with `stack`."""
+        self._means, self._row = means, row
+        self._store, self._name = means.mirrors.store, str(row["name"])
         self._renewed = time.monotonic()
         self._registry = self._transport(row["url"], stack)
         self._trust = self._transport(row["trust_url"], stack) if row["trust_url"] else None
         client = RegistryClient(self._registry, progress=lambda digest, done, total: self._go_on())
-        self._copier = Copier(runner._registry, client, self._go_on)
+        self._copier = Copier(means.registry, client, self._go_on)
         self._keys: HubKeys | None = None
         if row["trust_url"]:
             with self._store.read() as tx:
                 key = self._store.key(tx, row["host"])
             assert key is not None, "keys are made with the mirror"
-            self._keys = signing.keys_of(runner._vault, key, runner._publication.keys)
+            self._keys = signing.keys_of(means.vault, key, means.publication.keys)
 
     def all(self) -> None:
         """What must go in every repository, then what is new. The first error that concerns the server ends it."""
-        wanted, now = self._runner._mirrors.wanted(self._row), self._runner._clock()
+        wanted, now = self._means.mirrors.wanted(self._row), self._means.clock()
         with self._store.read() as tx:
             there = self._store.repositories(tx, self._name)
             rows = list(self._store.tags(tx, self._name))
         todo = [each for each in sorted({*wanted, *there}) if self._wants(wanted, there.get(each), each, now)]
         leaving = {
             row["repository"] for row in rows
-            if row["state"] != "left" and row["tag"] not in wanted.get(row["repository"], _NOTHING).tags
+            if row["state"] != "left" and row["tag"] not in wanted.get(row["repository"], NOTHING).tags
         }
         with self._store.write() as tx:
             for each in todo:
-                self._put(tx, each, tried=wanted.get(each, _NOTHING).fingerprint)
+                self._put(tx, each, tried=wanted.get(each, NOTHING).fingerprint)
         self._each([each for each in todo if each in leaving], lambda each: self._withdraw(each, wanted))
-        self._each(todo, lambda each: self._fill(each, wanted.get(each, _NOTHING)))
+        self._each(todo, lambda each: self._fill(each, wanted.get(each, NOTHING)))
 
     def _wants(self, wanted: Mapping[str, Wanted], held: Row | None, repository: str, now: datetime) -> bool:
-        meant = wanted.get(repository, _NOTHING).fingerprint
+        meant = wanted.get(repository, NOTHING).fingerprint
         if held is None or self._row["asked"] or held["tried"] != meant:
             return True
         if held["next_try"]:
@@ -231,14 +119,14 @@ class _Run:
         with self._store.write() as tx:
             attempts = self._store.repositories(tx, self._name).get(repository, {}).get("attempts", 0) + 1
             self._put(
-                tx, repository, error=said, attempts=attempts, next_try=self._runner._clock() + plan.pause(attempts)
+                tx, repository, error=said, attempts=attempts, next_try=self._means.clock() + plan.pause(attempts)
             )
 
     # ---- one repository
 
     def _withdraw(self, repository: str, wanted: Mapping[str, Wanted]) -> None:
         """Sign that tags are gone, then take them away."""
-        tags = wanted.get(repository, _NOTHING).tags
+        tags = wanted.get(repository, NOTHING).tags
         rows = self._rows(repository)
         going = [row for row in rows if row["tag"] not in tags and row["state"] != "left"]
         with self._store.write() as tx:
@@ -287,7 +175,7 @@ class _Run:
         faults.point("mirror.filled")
         with self._store.write() as tx:
             done = {"done": wanted.fingerprint, "error": "", "attempts": 0, "next_try": None}
-            self._put(tx, repository, checked=self._runner._clock(), **done)
+            self._put(tx, repository, checked=self._means.clock(), **done)
             if not wanted.tags and not list(self._store.tags(tx, self._name, repository)):
                 self._store.drop_repository(tx, self._name, repository)
 
@@ -300,7 +188,7 @@ class _Run:
         with self._store.write() as tx:
             self._store.put_tag(
                 tx, self._name, repository, tag, digest=digest, size=sent.size, manifests=manifests, state="sent",
-                changed=self._runner._clock(), error="",
+                changed=self._means.clock(), error="",
             )
 
     def _sign(self, repository: str) -> None:
@@ -315,7 +203,7 @@ class _Run:
             held = self._store.repositories(tx, self._name)[repository]
         gun = Gun.parse(f"{self._row['host']}/{held['target']}")
         self._go_on()
-        signed = signing.sign(self._trust, gun, self._keys, tags, held["versions"], self._runner._clock())
+        signed = signing.sign(self._trust, gun, self._keys, tags, held["versions"], self._means.clock())
         with self._store.write() as tx:
             self._put(tx, repository, root=signed.root, versions=dict(signed.versions))
 
@@ -363,26 +251,26 @@ class _Run:
     def _log(self, tx: Any, action: str, repository: str, tag: str, digest: str) -> None:
         subject = f"{self._row['host']}/{self._target(repository)}:{tag}"
         detail = {"mirror": self._name, "repository": repository}
-        self._runner._audit.append(
-            tx, actor="hub", action=action, subject=subject, digest=digest, detail=detail, now=self._runner._clock()
+        self._means.audit.append(
+            tx, actor="hub", action=action, subject=subject, digest=digest, detail=detail, now=self._means.clock()
         )
 
     def _go_on(self) -> None:
         """Between two steps: may we go on?"""
-        if self._runner._stopping.is_set():
+        if self._means.stopping.is_set():
             raise Ended("the hub stops")
         if time.monotonic() - self._renewed < RENEW_SECONDS:
             return
-        now = self._runner._clock()
+        now = self._means.clock()
         with self._store.write() as tx:
-            if not self._store.take(tx, self._name, self._runner._me, now, now + LEASE):
+            if not self._store.take(tx, self._name, self._means.me, now, now + LEASE):
                 raise Ended("another process has taken the mirror over")
         self._renewed = time.monotonic()
 
     def _transport(self, url: str, stack: ExitStack) -> Transport:
         row, login = self._row, Credentials()
         if row["secret"] is not None:
-            secret = self._runner._vault.unseal(row["secret"], context(self._name))
+            secret = self._means.vault.unseal(row["secret"], context(self._name))
             login = Credentials(row["username"], secret.decode())
         made = Transport(url, credentials=login, tls=Tls(ca_pem=row["ca"]), patience=PATIENCE)
         stack.callback(made.close)

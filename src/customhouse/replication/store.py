@@ -99,6 +99,11 @@ Row = dict[str, Any]
 class ReplicationStore(Store):
     """Every method works inside the caller's transaction."""
 
+    @property
+    def sole(self) -> bool:
+        """Does no other process work on this database? Then what an earlier one held is free."""
+        return self._database.dialect == "sqlite"
+
     def lock(self, tx: Connection, name: str) -> None:
         """Of one mirror, until the transaction ends."""
         self._database.lock(tx, f"mirror:{name}")

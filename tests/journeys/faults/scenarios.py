@@ -8,8 +8,10 @@ import io
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from customhouse.oci.digest import Digest
 from customhouse.registry.client import RegistryClient
 from customhouse.remote import RemoteError
 from customhouse.testing.images import BuiltImage, index
-from tests.hub_process import Refused
+from customhouse.trust.client import Anchor, TrustClient
+from tests.hub_process import PASSWORD, Refused
 from tests.journeys.faults.site import Site
 from tests.publisher import Publisher, filler, image
 
@@ -476,6 +479,67 @@ class Rotation(Upkeep):
         self.site.pull(self.name, "1")
 
 
+class Mirrored(Scenario):
+    """Two images kept at another server; one is withdrawn; then the mirror is forgotten."""
+
+    def prepare(self) -> None:
+        self.vendor = self.site.vendor()
+        self.kept, self.gone = image(self.name + " kept"), image(self.name + " gone")
+        self.site.publish(self.name, "1", self.kept)
+        self.id, _ = self.site.publish(self.name, "2", self.gone)
+
+    def act(self) -> None:
+        there = self.vendor.hub
+        self.hub.api(
+            "POST", "/api/v1/mirrors",
+            {
+                "name": self.name, "url": there.url, "trust_url": there.url, "ca": there.ca.read_text(),
+                "username": self.vendor.user, "secret": PASSWORD, "repositories": [f"acme/{self.name}"],
+                "target": f"staging/{self.vendor.name}/{{repository}}",
+            },
+        )
+        self.ran()
+        if self.wait("2", *RESTS)["state"] == "published":
+            self.hub.api("POST", f"/api/v1/submissions/{self.id}/withdraw", {"reason": "a flaw"})
+        self.ran()
+        assert self.signed() == {"1": self.kept.digest}
+        _gone(lambda: self.hub.api("DELETE", f"/api/v1/mirrors/{self.name}"))
+
+    def ran(self) -> None:
+        """What is wanted is there."""
+        deadline = time.monotonic() + 60
+        while True:
+            shown = self.hub.api("GET", f"/api/v1/mirrors/{self.name}")
+            done = not shown["asked"] and not shown["running"] and all(each["as_wanted"] for each in shown["states"])
+            if done and shown["states"]:
+                return
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.1)
+
+    def signed(self) -> dict[str, Digest]:
+        gun = self.vendor.gun(f"acme/{self.name}")
+        with self.vendor.transport() as transport:
+            trusted = TrustClient(transport).fetch(gun, Anchor(), datetime.now(UTC))
+        assert trusted.signers("1") == ["customhouse"]
+        return {tag: each.digest for tag, each in trusted.tags.items()}
+
+    def settle(self) -> None:
+        self.act()
+
+    def check(self) -> None:
+        assert self.signed() == {"1": self.kept.digest}
+        repository = self.vendor.repository(f"acme/{self.name}")
+        with self.vendor.transport() as transport:
+            client = RegistryClient(transport)
+            assert client.manifest(repository, "1").raw == self.kept.manifest_raw
+            for digest, raw in self.kept.blobs.items():
+                assert client.blob(repository, digest) == raw
+            assert client.tags(repository) == ["1"]
+            assert not client.has_manifest(repository, self.gone.digest)
+        assert self.hub.api("GET", "/api/v1/mirrors")["mirrors"] == []
+        assert self.site.audit("mirror.publish", f"{self.vendor.gun(f'acme/{self.name}')}:1")
+
+
 def _gone(delete: Callable[[], None]) -> None:
     try:
         delete()
@@ -489,5 +553,5 @@ def _gone(delete: Callable[[], None]) -> None:
 
 ALL: tuple[type[Scenario], ...] = (
     Release, Update, ManyPlatforms, Approval, Rejection, Retry, Enrolment, Withdrawal, Mount, Deletion, Advisories,
-    Sweep, Renewal, Rotation, FirstStart, Remote,
+    Sweep, Renewal, Rotation, FirstStart, Remote, Mirrored,
 )

@@ -309,13 +309,9 @@ class RegistryStore(Store):
 
     def all_referring(self, tx: Connection, repository: str) -> list[Digest]:
         """Manifests of the repository that have a subject, in order."""
-        query = (
-            select(content.c.digest)
-            .join(manifest, manifest.c.digest == content.c.digest)
-            .where(manifest.c.repository == repository, content.c.subject.is_not(None))
-            .order_by(content.c.digest)
-        )
-        return [Digest(digest) for digest in tx.execute(query).scalars()]
+        joined = select(content.c.digest).join(manifest, manifest.c.digest == content.c.digest)
+        query = joined.where(manifest.c.repository == repository, content.c.subject.is_not(None))
+        return [Digest(digest) for digest in tx.execute(query.order_by(content.c.digest)).scalars()]
 
     # Tags, refusals, repositories
 
