@@ -25,6 +25,7 @@ from customhouse.trust.names import RELEASES, Gun
 from customhouse.trust.verify import RoleExpired, TrustedRepository, verify_repository
 
 HASHING_THREADS = 4
+MOST_CONCERNED = 200
 ORPHAN_AFTER = timedelta(hours=1)  # bytes come before their row, by as much as an upload's end takes
 START_WITHIN = timedelta(seconds=10)  # a submission may wait so long for its workflow to begin
 
@@ -64,7 +65,8 @@ def verify_piece(hub: Hub, after: str = "", *, discard: bool = False) -> dict[st
     for breach in piece.breaches:
         known = Digest.well_formed(breach.subject)
         gone = discard and known and integrity.discard(Digest(breach.subject), hub.clock())
-        users = integrity.users(Digest(breach.subject)) if known else [breach.subject]
+        asked = known and len(found) < MOST_CONCERNED  # where so much is broken, the rest is of the same cause
+        users = integrity.users(Digest(breach.subject)) if asked else [] if known else [breach.subject]
         found.append({
             "invariant": breach.invariant, "subject": str(breach.subject), "what": breach.message, "concerns": users,
             "discarded": gone, "remedy": _remedy(breach, users, gone),
@@ -80,6 +82,8 @@ def verify_piece(hub: Hub, after: str = "", *, discard: bool = False) -> dict[st
 
 
 def _remedy(breach: Breach, users: Sequence[str], discarded: bool) -> str:
+    if breach.invariant == "R2":
+        return "nothing is lost: it only takes room"
     if breach.invariant != "R1":
         return "push this image again; an official or quarantined one: restore the database from a backup"
     if "in the database" in breach.message:
