@@ -51,7 +51,7 @@ class Pusher:
     def run(self) -> None:
         try:
             while time.monotonic() < self.end:
-                act = self.chance.choice((self.push, self.push, self.pull, self.delete))
+                act = self.chance.choice((self.push, self.push, self.pull, self.delete, self.leave))
                 try:
                     act()
                 except AGAIN:
@@ -87,13 +87,22 @@ class Pusher:
         if self.service.mount(repository, digest, self.chance.choice(REPOSITORIES)):
             self.done["mounted"] += 1
             return
+        self.upload(repository, content)
+
+    def upload(self, repository: str, content: bytes) -> None:
         name = self.service.uploads.begin(repository)
         upload = self.service.uploads.resume(repository, name)
         try:
             upload.write(content)
-            self.service.uploads.finish(repository, name, upload, digest)
+            self.service.uploads.finish(repository, name, upload, Digest.of(content))
         finally:
             upload.close()
+
+    def leave(self) -> None:
+        """Send a layer that manifests may need already, and no manifest; or begin an upload."""
+        repository = self.chance.choice(REPOSITORIES)
+        self.upload(repository, self.chance.choice(LAYERS))
+        self.service.uploads.begin(repository)
 
     def pull(self) -> None:
         if self.mine:
