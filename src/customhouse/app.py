@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -39,13 +40,16 @@ from customhouse.counted import Counted
 from customhouse.enrolment import http as enrolment_http
 from customhouse.errors import CustomhouseError, Denied, Invalid
 from customhouse.http_limits import bounded
-from customhouse.hub import Hub, hold_whole
+from customhouse.hub import SWEEP_PACE, Hub, hold_whole
 from customhouse.metrics import CONTENT_TYPE, Numbers, render
 from customhouse.problem import Page, handlers, reply, routes_of_api
 from customhouse.publication import http as publication_http
 from customhouse.registry import http as registry_http
+from customhouse.registry.collector import Pace
+from customhouse.registry.sweep import ALL_SHARDS
 from customhouse.registry.transfer import ZeroCopy
 from customhouse.replication import http as replication_http
+from customhouse.repositories import http as repositories_http
 from customhouse.review import http as review_http
 from customhouse.settings import Settings, system_clock
 from customhouse.shortcut import protocol
@@ -55,6 +59,7 @@ from customhouse.trust.bundle import Bundle
 
 REQUEST_SECONDS, STEP_SECONDS = 5, 3
 METRICS_SECONDS = 5
+COLLECTING_SECONDS, COLLECTED_PARTS = 5.0, 16
 
 
 def door_of_trust(hub: Hub) -> trust_http.TrustDoor:
@@ -111,12 +116,14 @@ def api_routes(hub: Hub, counts: Counted | None = None) -> list[Route]:
         *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
         *enrolment_http.routes(hub.enrolment, hub.signers, principal_of),
         *sources_http.routes(hub.sources, principal_of),
+        *repositories_http.routes(hub.repositories, principal_of),
         *replication_http.routes(hub.replication, hub.mirroring, principal_of),
         *review_http.routes(hub.certification, hub.review, principal_of),
         *publication_http.routes(
             hub.publication, principal_of, submission_json, lambda: bundle(hub), hub.accounts.allowed
         ),
         *_administration(hub),
+        *_collection(hub),
         *routes_of_api(
             [
                 Route("/healthz", _healthy),
@@ -234,6 +241,27 @@ def _administration(hub: Hub) -> list[Route]:
             Route("/api/v1/doctor", look),
         ]
     )
+
+
+def _collection(hub: Hub) -> list[Route]:
+    """Garbage collection on an administrator's word."""
+
+    async def collect(request: Request) -> Response:
+        """GET tells what is unused; POST collects it for some seconds, and looks through one 16th of the store."""
+        who = await signed_in(request, hub.accounts.principal_of)
+        if who.role is not Role.ADMINISTRATOR:
+            raise Denied("only administrators may collect")
+        if request.method == "GET":
+            return reply((await run_in_threadpool(lambda: hub.registry.survey(hub.clock()))).as_json())
+        part, fast = request.query_params.get("part", "0"), request.query_params.get("fast") == "true"
+        if part not in {str(number) for number in range(COLLECTED_PARTS)}:
+            raise Invalid(f"part is a number from 0 to {COLLECTED_PARTS - 1}")
+        shards = ALL_SHARDS[int(part) :: COLLECTED_PARTS]
+        pace = Pace(seconds=COLLECTING_SECONDS) if fast else replace(SWEEP_PACE, seconds=COLLECTING_SECONDS)
+        swept = await run_in_threadpool(lambda: hub.registry.sweep(hub.clock(), shards=shards, pace=pace))
+        return reply({**swept.as_json(), "more": swept.more, "parts": COLLECTED_PARTS})
+
+    return routes_of_api([Route("/api/v1/storage/collect", collect, methods=["GET", "POST"])])
 
 
 def serve(settings: Settings, clock: Callable[[], datetime] = system_clock) -> int:

@@ -58,6 +58,7 @@ from customhouse.registry.sweep import due_shards
 from customhouse.replication.runner import Runner as Mirroring
 from customhouse.replication.service import ReplicationService
 from customhouse.replication.store import ReplicationStore
+from customhouse.repositories.service import RepositoriesService
 from customhouse.review.service import ReviewService, waivers_of
 from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
@@ -133,6 +134,9 @@ class Hub:
         self.certification = CertificationService(
             certification_store, audit=self.audit, clock=clock, host=host, wake=self.wake,
             offered=self.enrolment.offered,
+        )
+        self.repositories = RepositoriesService(
+            self.registry, self.certification, self.audit, clock, settings.anonymous_pull
         )
         self.steps = Steps(
             certification_store,

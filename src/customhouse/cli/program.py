@@ -30,6 +30,7 @@ COMMANDS = {
     "token": ("token:token", "Access tokens for machines."),
     "source": ("source:source", "Other registries that images may come from."),
     "mirror": ("mirror:mirror", "Official repositories kept at other registries."),
+    "repository": ("repository:repository", "Repositories: list, show and delete them."),
     "submit": ("submit:submit", "Offer an image that another registry and its trust server have."),
     "submission": ("submission:submission", "Follow, review and withdraw submissions."),
     "waiver": ("waiver:waiver", "Accept a finding, with a reason and until a day."),

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from customhouse.cli.doctor import signed_url
-from customhouse.cli.hub_api import JSON, Connections, connected
+from customhouse.cli.hub_api import JSON, Connections, HubApi, connected
 from customhouse.cli.output import Output, reporting
 from customhouse.cli.program import DONE, REFUSED
 from customhouse.transport import Patience
@@ -94,6 +94,63 @@ def _read_all(out: Output, read: Read, after: str, rate: float | None, progress:
     except BaseException:
         out.note(f"stopped; to go on: --after {where}" if where else "stopped")
         raise
+
+
+@storage.command()
+@click.option("--data", type=THERE, help="Data of a stopped hub; without it, the running hub is asked.")
+@click.option("--dry-run", is_flag=True, help="Tell what is unused; collect nothing.")
+@click.option("--fast", is_flag=True, help="Without a rest: pushes to the running hub may have to wait.")
+@reporting
+@connected
+def gc(out: Output, connections: Connections, data: Path | None, dry_run: bool, fast: bool) -> None:
+    """Collect what nothing has needed for longer than its grace, which the hub does by itself every ten minutes."""
+    if data is not None:
+        found = _collect_stopped(out, data, dry_run)
+    else:
+        hub = connections.hub(patience=Patience(read=120, total=24 * 3600))
+        found = hub.get("/storage/collect") if dry_run else _collect_running(out, hub, fast)
+    found = {name: found[name] for name in _COLLECTED}
+    what = "unused" if dry_run else "collected"
+    out.result(
+        {"dry_run": dry_run, **found},
+        f"{what}: {found['blobs'] + found['orphans']} blobs ({found['bytes']} bytes), {found['manifests']} manifests,"
+        f" {found['uploads']} uploads",
+    )
+
+
+_COLLECTED = ("links", "manifests", "blobs", "orphans", "uploads", "bytes")
+
+
+def _collect_stopped(out: Output, data: Path, dry_run: bool) -> JSON:
+    from customhouse.hub import Hub
+    from customhouse.settings import load
+
+    stopped = Hub(load(data, url=signed_url(data)))
+    try:
+        survey = stopped.registry.survey(stopped.clock())
+        if dry_run:
+            return survey.as_json()
+        with out.progress("collecting") as progress:
+            swept = stopped.registry.sweep(
+                stopped.clock(), told=lambda so_far: progress(so_far.freed, max(survey.freed, so_far.freed))
+            )
+        return swept.as_json()
+    finally:
+        stopped.close(1)
+
+
+def _collect_running(out: Output, hub: HubApi, fast: bool) -> JSON:
+    """Some seconds a request; each part of the store is looked through after what is unused is collected."""
+    found: JSON = dict.fromkeys(_COLLECTED, 0)
+    part, parts, expected = 0, 1, int(hub.get("/storage/collect")["bytes"])
+    with out.progress("collecting") as progress:
+        while part < parts:
+            done = hub.change("/storage/collect", part=str(part), fast="true" if fast else "false")
+            for name in _COLLECTED:
+                found[name] += done[name]
+            parts, part = done["parts"], part + (0 if done["more"] else 1)
+            progress(found["bytes"], max(expected, found["bytes"]))
+    return found
 
 
 @storage.command("export")

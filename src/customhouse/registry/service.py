@@ -133,6 +133,13 @@ class RegistryService:
                     found.setdefault(repository, {})[tag] = digest
             return {name: (tags, self.store.all_referring(tx, name)) for name, tags in found.items()}
 
+    def amount_of(self, repository: str) -> tuple[int, int, int, int]:
+        """How many tags, manifests and blobs, and the bytes of those blobs. Raises RepositoryUnknown."""
+        with self.store.read() as tx:
+            if not self.store.known(tx, repository):
+                raise RepositoryUnknown(repository)
+            return self.store.amount_of(tx, repository)
+
     # What a push changes
 
     def push_manifest(

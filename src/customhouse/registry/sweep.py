@@ -70,6 +70,13 @@ class Swept:
     def total(self) -> int:
         return self.links + self.blobs + self.manifests + self.orphans + self.uploads
 
+    def as_json(self) -> dict[str, int]:
+        """Counts by kind, and the bytes of blobs that are free again."""
+        return {
+            "links": self.links, "manifests": self.manifests, "blobs": self.blobs, "orphans": self.orphans,
+            "uploads": self.uploads, "bytes": self.freed,
+        }  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Breach:

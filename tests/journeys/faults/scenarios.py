@@ -277,7 +277,7 @@ class Mount(Scenario):
 
 
 class Deletion(Scenario):
-    """A publisher clears staging: tag, manifest, blob, trust metadata. What is official stays."""
+    """A publisher clears staging: tag, manifest, blob, trust metadata, the rest. What is official stays."""
 
     def prepare(self) -> None:
         self.built = image(self.name)
@@ -294,6 +294,7 @@ class Deletion(Scenario):
                 path = f"/v2/{repository}/blobs/{digest}"
                 transport.request("DELETE", path, scopes=scope, expect=(202, 404, 405, 409))
         self.publisher.delete_trust(self.name)
+        _gone(lambda: self.hub.api("DELETE", f"/api/v1/repositories/{repository}", user=self.publisher.user))
 
     def settle(self) -> None:
         self.act()
@@ -304,6 +305,7 @@ class Deletion(Scenario):
         self.site.assert_published_once(self.name, "1", self.built)
         found = self.hub.latest(f"staging/acme/{self.name}:1")
         assert found["state"] == "published"
+        assert len(self.site.audit("repository.delete", self.publisher.repository(self.name))) == 1
 
 
 class Advisories(Scenario):

@@ -10,12 +10,11 @@
    Rows of blobs are taken in the order of their digests, before their links.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
@@ -23,52 +22,13 @@ from customhouse.answers import Answers
 from customhouse.db import Database, Store
 from customhouse.oci.digest import Digest
 from customhouse.registry.store.leftovers import Leftovers, used
+from customhouse.registry.store.rows import Content, Found, Linked, Referrer
 from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
+
+__all__ = ["Content", "Found", "Linked", "Referrer", "RegistryStore"]
 
 T = TypeVar("T")
 IN_ONE_QUERY = 500
-
-
-@dataclass(frozen=True)
-class Found:
-    """A manifest that a repository holds; `refused` is why it may not be pulled, or None."""
-
-    digest: Digest
-    media_type: str
-    size: int
-    refused: str | None
-
-
-@dataclass(frozen=True)
-class Linked:
-    """A blob that a repository holds; `loose_since` is from when on no manifest may need it, or None."""
-
-    size: int
-    loose_since: datetime | None
-
-
-@dataclass(frozen=True)
-class Referrer:
-    """One entry of the referrers API."""
-
-    digest: Digest
-    media_type: str
-    size: int
-    artifact_type: str
-    annotations: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Content:
-    """A manifest's bytes and what they say: `needs` is `content.needs_of` it."""
-
-    digest: Digest
-    media_type: str
-    raw: bytes
-    subject: Digest | None
-    artifact_type: str
-    annotations: Mapping[str, str]
-    needs: Mapping[Digest, str]
 
 
 _FOUND = (
@@ -355,6 +315,16 @@ class RegistryStore(Store):
         if prefix:
             query = query.where(manifest.c.repository.startswith(prefix, autoescape=True))
         return list(tx.execute(query.order_by(manifest.c.repository).limit(limit)).scalars())
+
+    def amount_of(self, tx: Connection, repository: str) -> tuple[int, int, int, int]:
+        """How many tags, manifests and blobs it holds, and the bytes of those blobs."""
+        tags, manifests = (
+            tx.execute(select(func.count()).where(table.c.repository == repository)).scalar() or 0
+            for table in (tag, manifest)
+        )
+        blobs = select(func.count(), func.sum(blob.c.size)).join_from(link, blob, link.c.digest == blob.c.digest)
+        count, size = tx.execute(blobs.where(link.c.repository == repository)).one()
+        return tags, manifests, count, int(size or 0)
 
     def drop_repository(self, tx: Connection, repository: str, now: datetime) -> None:
         held = select(manifest.c.digest).where(manifest.c.repository == repository)

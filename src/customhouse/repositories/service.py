@@ -1,0 +1,96 @@
+"""Lists, shows and deletes repositories, by the rights of who asks.
+
+1. A repository that one may not read does not exist, also in a list.
+2. Only staging is deleted whole: what is official goes by withdrawal, what is in quarantine by the hub.
+3. What a submission still has to verify is kept; what is verified is pinned in quarantine and needs staging no more.
+   Trust metadata stays: what the hub has seen of a publisher is remembered (invariant T4).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from customhouse import faults
+from customhouse.accounts.access import Kind, allowed, kind_of
+from customhouse.accounts.people import Principal
+from customhouse.audit import Audit
+from customhouse.certification.service import CertificationService
+from customhouse.certification.submission import State
+from customhouse.errors import Conflict, Denied
+from customhouse.registry.content import RepositoryUnknown
+from customhouse.registry.service import RegistryService
+
+UNPINNED = (State.RECEIVED, State.VERIFYING, State.AWAITING_ENROLMENT)
+_AT_ONCE, _MOST_LOOKS = 500, 20
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What a repository holds; `size` in bytes of distinct blobs."""
+
+    name: str
+    kind: Kind
+    tags: int
+    manifests: int
+    blobs: int
+    size: int
+
+
+class RepositoriesService:
+    """The repositories of one hub."""
+
+    def __init__(
+        self, registry: RegistryService, certification: CertificationService, audit: Audit,
+        clock: Callable[[], datetime], anonymous_pull: bool,
+    ) -> None:  # fmt: skip
+        self._registry, self._certification, self._audit, self._clock = registry, certification, audit, clock
+        self._anonymous_pull = anonymous_pull
+
+    def page(self, who: Principal, prefix: str, after: str, limit: int) -> tuple[list[str], str | None]:
+        """Names in order, and after which one to go on; a page may be shorter than its limit."""
+        found: list[str] = []
+        for _ in range(_MOST_LOOKS):
+            names = self._registry.repositories(prefix, after=after, limit=_AT_ONCE)
+            for name in names:
+                after = name
+                if "pull" in self._rights(who, name):
+                    found.append(name)
+                    if len(found) == limit:
+                        return found, after
+            if len(names) < _AT_ONCE:
+                return found, None
+        return found, after
+
+    def show(self, who: Principal, name: str) -> Repository:
+        """Raises RepositoryUnknown."""
+        kind = kind_of(name)
+        if kind is None or "pull" not in self._rights(who, name):
+            raise RepositoryUnknown(name)
+        return Repository(name, kind, *self._registry.amount_of(name))
+
+    def delete(self, who: Principal, name: str) -> Repository:
+        """Let go of a repository in staging; what no other one holds is collected an hour later. Returns what it held.
+
+        Raises RepositoryUnknown, Denied, Conflict.
+        """
+        held = self.show(who, name)
+        if held.kind is Kind.OFFICIAL:
+            hint = "Withdraw its tags: `customhouse submission withdraw`."
+            raise Denied("what is official is withdrawn, not deleted", hint=hint)
+        if "delete" not in self._rights(who, name):
+            raise Denied(f"you may not delete {name}")
+        with self._certification.transaction() as tx:
+            for row in self._certification.in_states(tx, *UNPINNED):
+                if row.repository == name:
+                    hint = "Wait for it, or remove the signature of its tag."
+                    raise Conflict(f"the submission {row.id} of {row.tag} has yet to be verified", hint=hint)
+            self._registry.delete_repository(tx, name)
+            faults.point("repository.deleted")
+            detail = {"tags": held.tags, "manifests": held.manifests, "blobs": held.blobs}
+            self._audit.append(
+                tx, actor=who.name, action="repository.delete", subject=name, detail=detail, now=self._clock()
+            )
+        return held
+
+    def _rights(self, who: Principal, name: str) -> frozenset[str]:
+        return allowed(who, name, anonymous_pull=self._anonymous_pull)
