@@ -2,8 +2,8 @@
 
 P1 official tag <=> signed targets <=> certification record · P3, T1 every GUN verifies as a fresh client sees it ·
 P6 one publication and one audit entry per certification · S1 every submission that is not final has a workflow or
-waits for a person · S3 what is examined, in review or to be published is pinned · R1, R2, R4 (and so P2) rows, links and
-bytes agree · A1 the audit chain proves itself.
+waits for a person · S3 what is examined, in review or to be published is pinned · R1, R2, R4 (and so P2) rows, links
+and bytes agree · A1 the audit chain proves itself.
 """
 
 import time
