@@ -26,6 +26,7 @@ from customhouse.registry.sweep import ALL_SHARDS, Cut, Grace, Swept
 from customhouse.registry.uploads import Uploads
 
 HUB = "hub"
+_PIECE = 200  # blobs whose bytes go in one turn
 _BYTES_SECONDS = 0.02  # how long rows may be locked while bytes go
 
 
@@ -36,7 +37,7 @@ class Pace:
 
     seconds: float = float("inf")
     rest: float = 0.0
-    batch: int = 500
+    batch: int = 1000
 
 
 class Collector:
@@ -137,7 +138,7 @@ class Collector:
         dropped: list[Digest] = []
         remaining = list(digests)
         while remaining:
-            piece, remaining = remaining[: run.batch], remaining[run.batch :]
+            piece, remaining = remaining[:_PIECE], remaining[_PIECE:]
             with run.write() as tx:
                 began = time.monotonic()
                 rowless = self._store.leftovers.lock_rowless(tx, piece)
