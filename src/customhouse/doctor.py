@@ -61,7 +61,7 @@ def verify_piece(hub: Hub, after: str = "", *, discard: bool = False) -> dict[st
     """
     integrity = hub.registry.integrity
     piece = integrity.piece(after, HASHING_THREADS, hub.clock() - ORPHAN_AFTER)
-    found = []
+    found: list[dict[str, Any]] = []
     for breach in piece.breaches:
         known = Digest.well_formed(breach.subject)
         gone = discard and known and integrity.discard(Digest(breach.subject), hub.clock())
