@@ -187,6 +187,17 @@ def test_more_candidates_than_fit_into_one_transaction_all_go(
     assert list(service.breaches()) == []
 
 
+def test_a_store_that_is_slow_at_everything_is_collected_all_the_same(
+    service: RegistryService, blobs: FileBlobs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customhouse.registry.collector._BYTES_SECONDS", 0.0)
+    for number in range(5):
+        put_blob(service, SOURCE, b"%d" % number)
+    clock.advance(days=2)
+    assert service.sweep(clock()) == Swept(links=5, blobs=5)
+    assert list(blobs.digests()) == []
+
+
 def test_bytes_without_a_row_are_looked_for_in_the_shards_that_are_due(
     service: RegistryService, blobs: FileBlobs, clock: Clock
 ) -> None:
