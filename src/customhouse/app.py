@@ -67,12 +67,18 @@ def door_of_trust(hub: Hub) -> trust_http.TrustDoor:
     return trust_http.TrustDoor(hub.trust, hub.authorizer, hub.settings.host, begin=hub.signers.begin)
 
 
+def door_of_registry(hub: Hub) -> registry_http.Door:
+    """The registry's door, likewise."""
+    return registry_http.Door(hub.registry, hub.authorizer, hub.clients)
+
+
 def application(
-    hub: Hub, trust_door: trust_http.TrustDoor | None = None, place: processes.Place | None = None
-) -> ASGIApp:
+    hub: Hub, trust_door: trust_http.TrustDoor | None = None, registry_door: registry_http.Door | None = None,
+    place: processes.Place | None = None,
+) -> ASGIApp:  # fmt: skip
     """Everything behind one origin. `place`: others serve it too."""
     trust_door = trust_door or door_of_trust(hub)
-    registry_door = registry_http.Door(hub.registry, hub.authorizer, hub.clients)
+    registry_door = registry_door or door_of_registry(hub)
     answers = {"registry": registry_door.answered, "trust": trust_door.answered, "token": Counter(), "api": Counter()}
     # No path and no such method are told in the API's dialect too, wherever there is no door to tell it.
     counts = Counted(answers, hub.clients.pulls, place)
@@ -290,15 +296,15 @@ def _serve(
     hub = Hub(settings, clock, place=place)
     host, port = settings.listen_address
     hub.start()
-    trust_door = door_of_trust(hub)
-    app = application(hub, trust_door, place)
+    trust_door, registry_door = door_of_trust(hub), door_of_registry(hub)
+    app = application(hub, trust_door, registry_door, place)
     config = uvicorn.Config(
         ZeroCopy(app) if settings.plain_http else app,
         host=host,
         port=port,
         ssl_certfile=None if settings.plain_http else hub.tls.chain,
         ssl_keyfile=None if settings.plain_http else hub.tls.key,
-        http=bounded(protocol(trust_door.prepared)),
+        http=bounded(protocol(trust_door.prepared, registry_door.prepared)),
         loop="uvloop",
         lifespan="off",
         log_level="warning",

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -20,7 +20,7 @@ Prepared = Callable[[bytes, Headers], tuple[bytes, bytes] | None]
 class ShortcutProtocol(HttpToolsProtocol):
     """One connection; `protocol` makes the class."""
 
-    prepared: ClassVar[Prepared]
+    prepared: ClassVar[tuple[Prepared, ...]]
     _answered = _over = False
 
     def on_message_begin(self) -> None:
@@ -67,10 +67,13 @@ class ShortcutProtocol(HttpToolsProtocol):
             or self.transport.is_closing()
         ):
             return None
-        return type(self).prepared(self.url, self.headers)
+        for prepared in self.prepared:
+            answer = prepared(self.url, self.headers)
+            if answer is not None:
+                return answer
+        return None
 
 
-def protocol(prepared: Prepared) -> type[ShortcutProtocol]:
+def protocol(*prepared: Prepared) -> type[ShortcutProtocol]:
     """The protocol of a server that has these answers ready."""
-    members: dict[str, Any] = {"prepared": staticmethod(prepared)}
-    return type("PreparedProtocol", (ShortcutProtocol,), members)
+    return type("PreparedProtocol", (ShortcutProtocol,), {"prepared": prepared})

@@ -45,7 +45,6 @@ EXCEPTIONS = {
     "trust.client": "speaks the wire to another trust server",
     "trust.key_directory": "a publisher's keys on his disk",
     "trust.publish": "a publisher's signing, over client and key directory",
-    "trust.ready": "part of the door: whole answers that are given again",
     "trust.known": "what lies on a publisher's disk of the repositories he saw",
     "trust.rotation": "half of a publisher's signing: other keys",
     "trust.signers": "half of a publisher's signing: who else may",

@@ -82,14 +82,17 @@ class ClientWatch:
         """The value of a Warning header; empty for most."""
         return WARNING if Client.parse(user_agent).verifies == "no" else ""
 
-    def tag_asked(self, user_agent: str, repository: str, reference: str) -> None:
-        """A manifest is asked for by somebody who may have it. Counts official tags. Raises UnverifyingClient."""
+    def tag_asked(self, user_agent: str, repository: str, reference: str) -> tuple[str, str] | None:
+        """A manifest is asked for by somebody who may have it. Counts official tags, and returns as what in `pulls`.
+        Raises UnverifyingClient."""
         if ":" in reference or kind_of(repository) is not Kind.OFFICIAL:
-            return
+            return None
         client = Client.parse(user_agent)
-        self.pulls[client.label, client.verifies] += 1
+        counted = client.label, client.verifies
+        self.pulls[counted] += 1
         if client.verifies == "no" and self._policy == REFUSE:
             raise UnverifyingClient(client, f"{self._host}/{repository}:{reference}")
+        return counted
 
 
 @lru_cache(maxsize=512)

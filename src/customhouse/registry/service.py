@@ -67,6 +67,10 @@ class RegistryService:
 
     # Reading
 
+    def moment(self) -> tuple[datetime, int | None]:
+        """Now, and a stamp that changes with every commit, None where commits are not counted (ready.py)."""
+        return self._clock(), self.store.stamp()
+
     def resolve(self, repository: str, reference: str) -> StoredManifest:
         """By tag or digest, as a client may have it. Raises ManifestUnknown, ManifestRefused."""
         found = self.store.look(repository, reference) if _valid_reference(reference) else None

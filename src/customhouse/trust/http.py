@@ -38,9 +38,9 @@ from customhouse.errors import (
     Unauthenticated,
     Unavailable,
 )
+from customhouse.ready import Ready, ReadyAnswers, authorization
 from customhouse.trust.multipart import MalformedUpload, NoFilename, UploadParser
 from customhouse.trust.names import ROOT, TIMESTAMP, Gun, InvalidGun, InvalidRole, RoleName
-from customhouse.trust.ready import Ready, ReadyAnswers, authorization
 from customhouse.trust.service import FOREVER, MetadataUnknown, TrustService
 from customhouse.trust.store import Change, StoredFile
 from customhouse.trust.update import UpdateRefused, VersionConflict

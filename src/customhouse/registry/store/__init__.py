@@ -56,6 +56,7 @@ class RegistryStore(Store):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._answers = Answers(database.path)
+        self.stamp = self._answers.stamp
         self.leftovers = Leftovers(database)
         self.local = database.dialect == "sqlite"
         self._insert = insert_sqlite if database.dialect == "sqlite" else insert_postgresql
