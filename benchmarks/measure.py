@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.servers import run
 
 MB = 1_000_000
+OF_BOTH = ("sha256 alone",)  # what is compared with both
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def table(title: str, unit: str, found: dict[str, list[float]], notes: Iterable[
         line = f"  {name:20} {medians[name]:10.2f}   {min(values):10.2f} – {max(values):.2f}"
         suffix = " TLS" if name.endswith("TLS") else ""
         others = [other for other in medians if not other.startswith("customhouse")]
-        peer = next((other for other in others if other.endswith("TLS") == bool(suffix)), "")
-        if name.startswith("customhouse") and peer:
-            line += f"   {medians[name] / medians[peer]:.2f}x {peer}"
+        for peer in others if name.startswith("customhouse") else []:
+            if peer.endswith("TLS") == bool(suffix) or peer in OF_BOTH:
+                line += f"   {medians[name] / medians[peer]:.2f}x {peer}"
         print(f"{line}   {said[name]}" if name in said else line, flush=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import urllib3
-from tests.hub_process import PASSWORD, HubProcess
+from tests.hub_process import PASSWORD, HubProcess, free_port
 from tests.peers.certificates import loopback_certificate
-from tests.peers.servers import docker_registry, notary_server
+from tests.peers.servers import Peer, docker_registry, notary_server
 
 urllib3.disable_warnings()
 
@@ -20,6 +20,13 @@ class Target:
     name: str
     url: str
     headers: dict[str, str] = field(default_factory=dict)
+    pid: int = 0
+
+    @property
+    def curl(self) -> list[str]:
+        """curl's arguments for a request to it; without progress, and without a look at the certificate."""
+        sent = [word for name, value in self.headers.items() for word in ("-H", f"{name}: {value}")]
+        return ["curl", "-sk", "--http1.1", *sent]
 
 
 class Bench:
@@ -27,6 +34,8 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._nginx: Peer | None = None
+        self._nginx_ports = (0, 0)
         self.tls = loopback_certificate(folder)
         tls = f"  tls: {{certificate: {self.tls.certificate}, key: {self.tls.key}}}\n"
         self.registry = docker_registry(folder / "registry")
@@ -41,10 +50,22 @@ class Bench:
     def targets(self, repository: str = "staging/acme/bench") -> list[Target]:
         """The registries: ours and the peer, each with and without TLS."""
         return [
-            Target("customhouse", f"http://{self.hub_plain.host}", self.bearer(self.hub_plain, "http", repository)),
-            Target("docker-registry", f"http://{self.registry.host}"),
-            Target("customhouse TLS", self.hub.url, self.bearer(self.hub, "https", repository)),
-            Target("docker-registry TLS", f"https://{self.registry_tls.host}"),
+            Target("customhouse", f"http://{self.hub_plain.host}", self.bearer(self.hub_plain, "http", repository),
+                   pid_of(self.hub_plain)),
+            Target("docker-registry", f"http://{self.registry.host}", pid=self.registry.pid),
+            Target("customhouse TLS", self.hub.url, self.bearer(self.hub, "https", repository), pid_of(self.hub)),
+            Target("docker-registry TLS", f"https://{self.registry_tls.host}", pid=self.registry_tls.pid),
+        ]  # fmt: skip
+
+    def nginx(self, files: Path) -> list[Target]:
+        """A web server of these files, with and without TLS, with as many processes as it takes by itself."""
+        if self._nginx is None:
+            self._nginx, self._nginx_ports = nginx(self.folder / "nginx", files, self.hub.data / "tls")
+        plain, tls = self._nginx_ports
+        pid = self._nginx.pid
+        return [
+            Target("nginx", f"http://127.0.0.1:{plain}", pid=pid),
+            Target("nginx TLS", f"https://127.0.0.1:{tls}", pid=pid),
         ]
 
     def bearer(self, hub: HubProcess, scheme: str, repository: str) -> dict[str, str]:
@@ -62,6 +83,31 @@ class Bench:
             hub.close()
         for peer in (self.registry, self.registry_tls, self.notary):
             peer.stop()
+        if self._nginx is not None:
+            self._nginx.stop()
+
+
+def nginx(folder: Path, files: Path, tls: Path) -> tuple[Peer, tuple[int, int]]:
+    """nginx as a distribution sets it up for large files; `tls` has server.crt and server.key."""
+    folder.mkdir(parents=True)
+    plain, encrypted = free_port(), free_port()
+    configuration = folder / "nginx.conf"
+    configuration.write_text(
+        f"daemon off; worker_processes auto; pid {folder}/nginx.pid; error_log {folder}/error.log; user root;\n"
+        "events { worker_connections 768; }\n"
+        f"http {{ access_log off; sendfile on; tcp_nopush on; root {files};\n"
+        f"  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;\n"
+        f"  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; default_type application/octet-stream;\n"
+        f"  ssl_certificate {tls / 'server.crt'}; ssl_certificate_key {tls / 'server.key'};\n"
+        f"  server {{ listen 127.0.0.1:{plain}; }} server {{ listen 127.0.0.1:{encrypted} ssl; }} }}\n"
+    )
+    return Peer(["nginx", "-c", str(configuration)], plain, folder / "nginx.log"), (plain, encrypted)
+
+
+def pid_of(hub: HubProcess) -> int:
+    """Of its process."""
+    assert hub.process is not None
+    return hub.process.pid
 
 
 def _call(hub: HubProcess, scheme: str, method: str, path: str, body: object) -> None:
@@ -74,9 +120,13 @@ def _call(hub: HubProcess, scheme: str, method: str, path: str, body: object) ->
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(parts[11]) + int(parts[12])) / 100
+    """User and system time of a process and of its children so far."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    used = 0
+    for one in (str(pid), *children):
+        parts = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        used += int(parts[11]) + int(parts[12])
+    return used / 100
 
 
 def run(command: list[str]) -> str:
