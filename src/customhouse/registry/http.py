@@ -34,7 +34,6 @@ from customhouse.registry import wire
 from customhouse.registry.call import Call
 from customhouse.registry.dialect import (
     Answer,
-    Call,
     MethodNotAllowed,
     NotAcceptable,
     encoded,
