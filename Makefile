@@ -18,7 +18,7 @@ demo: $(VENV)/.product ## a hub, a publisher and an image that becomes official;
 test: $(VENV)/.dev ## the quick suite
 	@$(PYTEST) tests --ignore=tests/journeys --ignore=tests/conformance -m "not slow" -q -n 2 --dist loadfile
 
-conformance: $(VENV)/.dev ## the registry beside real clients, S3, other hosts and the OCI suite
+conformance: $(VENV)/.dev ## the registry beside real clients, the OCI suite, several processes, backups
 	@$(PYTEST) tests/conformance -m "not slow" -q
 
 journeys: $(VENV)/.dev ## real docker client and daemon, kills and races included
