@@ -25,7 +25,7 @@ PACKAGES = {
     "postgresql": "postgresql", "dockerd": "docker.io", "docker": "docker.io", "notary": "notary",
     "notary-server": "notary", "docker-registry": "docker-registry", "skopeo": "skopeo", "busybox": "busybox-static",
     "openssl": "openssl", "softhsm2-util": "softhsm2", "podman": "podman", "go": "golang-go", "ip": "iproute2",
-    "buildah": "buildah", "sqlite3": "sqlite3", "radosgw": "ceph-mon ceph-osd radosgw",
+    "buildah": "buildah", "sqlite3": "sqlite3",
 }
 MODULES = {"atheris": "pip install 'customhouse[dev]'; there is none for this Python or machine"}
 REQUIRED = bool(os.environ.get("CI"))
