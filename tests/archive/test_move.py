@@ -196,7 +196,7 @@ def test_what_is_collected_while_it_is_copied_is_in_no_export(
     def first_collect(self: writing._Export, item: tuple[Digest, int]) -> tuple[Digest, int, str]:
         if not struck:
             struck.append(item)
-            source.registry.delete_manifest("staging/acme/web", str(doomed.digest), "paula")
+            source.registry.delete_manifest("staging/acme/web", doomed.digest, "paula")
             clock.advance(days=3)
             for _ in range(3):
                 source.registry.sweep(clock())

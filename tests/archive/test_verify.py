@@ -91,9 +91,11 @@ def test_a_place_that_is_none_is_refused(rooms: Rooms) -> None:
 
 def test_no_statement_fetches_a_row_for_each_of_many_blobs(rooms: Rooms) -> None:
     """Of many rows at most a few hundred are asked for at once."""
+    now = rooms.clock()
     with rooms.database.write() as tx:
         tx.execute(insert(blob), [
-            {"digest": str(Digest.of(b"%d" % number)), "size": 1, "stored_at": rooms.clock()} for number in range(1100)
+            {"digest": str(Digest.of(b"%d" % number)), "size": 1, "stored_at": now, "loose_since": now}
+            for number in range(1100)
         ])
     fetched: list[str] = []
     event.listen(
