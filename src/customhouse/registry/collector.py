@@ -65,17 +65,17 @@ class Collector:
         while run.goes_on:
             with self._store.read() as tx:
                 loose = self._store.leftovers.loose_manifests(tx, run.cut.subject, run.batch)
-            handled = 0
             for repository, digests in loose.items():
                 with run.write() as tx:
                     self._store.lock_repositories(tx, repository)
-                    handled += sum(self._manifest(tx, repository, digest, now) for digest in digests)
-            if _count(loose) < run.batch or not handled:
+                    for digest in digests:
+                        self._manifest(tx, repository, digest, now)
+            if _count(loose) < run.batch:
                 return
 
-    def _manifest(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> bool:
+    def _manifest(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> None:
         if not self._store.leftovers.awaited(tx, repository, digest, now):
-            return True
+            return
         tags = self._store.tags_of(tx, repository, digest)
         if not tags and self._store.needed_by(tx, repository, digest) is None:
             gone = self._following.drop(tx, repository, digest, now)
@@ -83,7 +83,6 @@ class Collector:
             self._audit.append(
                 tx, actor=HUB, action="manifest.collect", subject=repository, digest=digest, detail=gone.told, now=now
             )
-        return True
 
     def _links(self, run: "_Run", now: datetime) -> None:
         while run.goes_on:

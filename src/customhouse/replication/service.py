@@ -27,9 +27,8 @@ from customhouse.replication import plan, signing
 from customhouse.replication.plan import Wanted
 from customhouse.replication.store import ReplicationStore, Row
 from customhouse.signing import Vault
-from customhouse.transport import Tls
+from customhouse.sources.service import check_login
 
-LONGEST_SECRET, LONGEST_CA = 4096, 64 * 1024
 MOST_MIRRORS = 100
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -57,12 +56,7 @@ class ReplicationService:
         trust_url = bare(trust_url)[0] if trust_url else ""
         if host == self._host:
             raise Invalid(f"{host} is this hub")
-        if bool(username) != bool(secret):
-            raise Invalid("a login is a user name with its secret: only one of them was given")
-        if len(secret) > LONGEST_SECRET or len(ca) > LONGEST_CA or len(username) > 255 or ":" in username:
-            raise Invalid("the login or the authority is longer than any that is taken, or the name has a colon")
-        if ca:
-            Tls(ca_pem=ca).context()
+        check_login(ca, username, secret)
         now = self._clock()
         given: Row = {
             "ca": ca, "username": username, "repositories": plan.checked_patterns(repositories),

@@ -60,6 +60,16 @@ class Source:
     added: datetime
 
 
+def check_login(ca: str, username: str, secret: str) -> None:
+    """What an administrator says of another server: its authority in PEM, and a login or none. Raises Invalid."""
+    if bool(username) != bool(secret):
+        raise Invalid("a login is a user name with its secret: only one of them was given")
+    if len(secret) > LONGEST_SECRET or len(ca) > LONGEST_CA or len(username) > 255 or ":" in username:
+        raise Invalid("the login or the authority is longer than any that is taken, or the name has a colon")
+    if ca:
+        Tls(ca_pem=ca).context()
+
+
 class SourcesService:
     """Registers sources, and opens them."""
 
@@ -81,12 +91,7 @@ class SourcesService:
         url, host = bare(url)
         if host == self._host:
             raise Invalid(f"{host} is this hub", hint=f"Push to {host}/staging/{publisher}/NAME instead.")
-        if bool(username) != bool(secret):
-            raise Invalid("a login is a user name with its secret: only one of them was given")
-        if len(secret) > LONGEST_SECRET or len(ca) > LONGEST_CA or len(username) > 255 or ":" in username:
-            raise Invalid("the login or the authority is longer than any that is taken, or the name has a colon")
-        if ca:
-            Tls(ca_pem=ca).context()
+        check_login(ca, username, secret)
         now = self._clock()
         made = Source(publisher, host, url, ca, username, principal.owner, now)
         sealed = self._vault.seal(secret.encode(), _context(publisher, host)) if secret else None
