@@ -45,6 +45,23 @@ def test_an_official_image_is_there_byte_for_byte_and_signed_by_the_hub(hub: Roo
     assert len(hub.log("mirror.publish")) == 1
 
 
+def test_an_attestation_that_comes_later_is_sent_and_the_rest_is_left_alone(hub: Rooms, elsewhere: Vendor) -> None:
+    built, other = image(), image("other")
+    hub.publish(built)
+    hub.publish(other, "2")
+    mirror = Mirror(hub, elsewhere, "later")
+    assert mirror.run() == ""
+    with hub.database.read() as tx:
+        before = {row["tag"]: row["changed"] for row in hub.replication.store.tags(tx, "later")}
+    hub.clock.advance(seconds=1)
+    sbom = attest(hub, built)
+    assert mirror.run() == ""
+    assert [each.digest for each in mirror.client().referrers("later/acme/web", built.digest)] == [sbom]
+    with hub.database.read() as tx:
+        after = {row["tag"]: row["changed"] for row in hub.replication.store.tags(tx, "later")}
+    assert after["1"] > before["1"] and after["2"] == before["2"]
+
+
 def test_what_is_withdrawn_is_no_longer_signed_there_and_gone(hub: Rooms, elsewhere: Vendor) -> None:
     kept, gone = image("kept"), image("gone")
     hub.publish(kept, "1")

@@ -128,8 +128,10 @@ class RegistryService:
         with self.store.read() as tx:
             return self.store.repositories(tx, prefix, after, limit)
 
-    def content_of(self, chosen: Callable[[str, str], bool]) -> dict[str, tuple[dict[str, Digest], list[Digest]]]:
-        """Of tags that are chosen by (repository, tag): each repository's, and all in it that refers to a manifest."""
+    def content_of(
+        self, chosen: Callable[[str, str], bool]
+    ) -> dict[str, tuple[dict[str, Digest], dict[Digest, Digest]]]:
+        """Of tags that are chosen by (repository, tag): each repository's, and what refers to what in it."""
         found: dict[str, dict[str, Digest]] = {}
         with self.store.read() as tx:
             for repository, tag, digest in self.store.all_tags(tx):

@@ -6,7 +6,7 @@
 4. After a failure the pause doubles, up to ten minutes; what is as wanted is looked at again after an hour.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -24,18 +24,27 @@ PLACE = "{repository}"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one official repository has: its tags, and a fingerprint of them and all that refers to them."""
+    """What one official repository has: its tags, what refers to what, and a fingerprint of both."""
 
     tags: Mapping[str, Digest]
+    referrers: Mapping[Digest, Digest]
     fingerprint: str
 
+    def complete(self, manifests: Mapping[Digest, str]) -> bool:
+        """Are these, with their subjects, all that refers to any of them, and no more?"""
+        sent = {digest for digest, subject in manifests.items() if subject}
+        return sent == {digest for digest, subject in self.referrers.items() if subject in manifests}
 
-def wanted(tags: Mapping[str, Digest], referrers: Iterable[Digest]) -> Wanted:
-    """With the digests of all signatures and attestations in the repository."""
+
+NOTHING = Wanted({}, {}, "")
+
+
+def wanted(tags: Mapping[str, Digest], referrers: Mapping[Digest, Digest]) -> Wanted:
+    """With all signatures and attestations in the repository, and their subjects."""
     if not tags:
-        return Wanted({}, "")
+        return NOTHING
     lines = [f"{tag} {digest}" for tag, digest in sorted(tags.items())] + ["", *sorted(referrers)]
-    return Wanted(dict(tags), sha256("\n".join(lines).encode()).hexdigest())
+    return Wanted(dict(tags), dict(referrers), sha256("\n".join(lines).encode()).hexdigest())
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:

@@ -27,7 +27,7 @@ from customhouse.registry.service import RegistryService
 from customhouse.remote import RemoteUnauthenticated
 from customhouse.replication import plan, signing
 from customhouse.replication.copying import Copier
-from customhouse.replication.plan import Wanted
+from customhouse.replication.plan import NOTHING, Wanted
 from customhouse.replication.service import ReplicationService, context
 from customhouse.replication.store import Row
 from customhouse.signing import SealBroken, Vault
@@ -56,9 +56,6 @@ class Means:
     clock: Callable[[], datetime]
     me: str
     stopping: threading.Event
-
-
-NOTHING = Wanted({}, "")
 
 
 class Run:
@@ -155,8 +152,10 @@ class Run:
             state = self._store.repositories(tx, self._name)[repository]
         for tag, digest in wanted.tags.items():
             row = held.get(tag)
-            there = row is not None and row["digest"] == digest and row["state"] in _SENT
-            if there and state["done"] == wanted.fingerprint and self._copier.has(target, tag, digest):
+            there = row if row is not None and row["digest"] == digest and row["state"] in _SENT else None
+            if there and wanted.complete({each: subject for each, subject in _manifests(there)}) and (
+                state["done"] != wanted.fingerprint or self._copier.has(target, tag, digest)
+            ):  # where something changed here, only that is looked at; otherwise this is a look at all that is there
                 continue
             try:
                 self._send(repository, target, tag, digest, row)

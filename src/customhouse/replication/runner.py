@@ -21,7 +21,8 @@ from customhouse.errors import Conflict, CustomhouseError, Unavailable
 from customhouse.publication.service import PublicationService
 from customhouse.registry.service import RegistryService
 from customhouse.replication import plan
-from customhouse.replication.run import LEASE, NOTHING, Ended, Means, Run
+from customhouse.replication.plan import NOTHING
+from customhouse.replication.run import LEASE, Ended, Means, Run
 from customhouse.replication.service import ReplicationService
 from customhouse.replication.store import Row
 from customhouse.signing import Vault

@@ -129,7 +129,7 @@ class ReplicationService:
         found: dict[str, Row] = {}
         for repository in sorted({*there, *wanted}):
             held = there.get(repository, {})
-            meant = wanted.get(repository, Wanted({}, ""))
+            meant = wanted.get(repository, plan.NOTHING)
             found[repository] = {
                 "repository": repository, "target": held.get("target") or row["target"].replace(plan.PLACE, repository),
                 "as_wanted": bool(held) and held["done"] == meant.fingerprint and not held["error"],

@@ -268,11 +268,11 @@ class RegistryStore(Store):
             for row in tx.execute(query)
         ]
 
-    def all_referring(self, tx: Connection, repository: str) -> list[Digest]:
-        """Manifests of the repository that have a subject, in order."""
-        joined = select(content.c.digest).join(manifest, manifest.c.digest == content.c.digest)
+    def all_referring(self, tx: Connection, repository: str) -> dict[Digest, Digest]:
+        """Manifests of the repository that have a subject, with it, in order."""
+        joined = select(content.c.digest, content.c.subject).join(manifest, manifest.c.digest == content.c.digest)
         query = joined.where(manifest.c.repository == repository, content.c.subject.is_not(None))
-        return [Digest(digest) for digest in tx.execute(query.order_by(content.c.digest)).scalars()]
+        return {Digest(row.digest): Digest(row.subject) for row in tx.execute(query.order_by(content.c.digest))}
 
     # Tags, refusals, repositories
 
