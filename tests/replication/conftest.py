@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from customhouse.db import Database
 from customhouse.oci.digest import Digest
 from customhouse.registry.client import RegistryClient
 from customhouse.testing.images import BuiltImage, encode
 from customhouse.trust.client import Anchor, TrustClient
 from customhouse.trust.verify import TrustedRepository
-from tests.conftest import Clock
 from tests.peers.certificates import loopback_certificate
+from tests.peers.vendor import SECRET, USER, Vendor, clock, hub
 from tests.rooms import ADMIN, Rooms
-from tests.sources.vendor import SECRET, USER, Vendor
 
+__all__ = ["clock", "hub"]
 SBOM = "application/vnd.example.sbom+json"
 
 
@@ -27,21 +25,6 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
     )
     yield made
     made.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Real servers know no other time."""
-    return Clock(datetime.now(UTC))
-
-
-@pytest.fixture
-def hub(tmp_path: Path, clock: Clock) -> Iterator[Rooms]:
-    """On SQLite: what differs by database is tested with the `rooms` fixture."""
-    database = Database(f"sqlite:///{tmp_path / 'hub.db'}")
-    database.create()
-    yield Rooms(database, tmp_path / "data", clock)
-    database.close()
 
 
 class Mirror:

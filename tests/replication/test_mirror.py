@@ -10,9 +10,9 @@ from customhouse.remote import RemoteNotFound
 from customhouse.testing.images import index
 from customhouse.trust.names import TARGETS
 from tests.conftest import Clock
+from tests.peers.vendor import Vendor
 from tests.replication.conftest import SBOM, Mirror, attest
 from tests.rooms import ADMIN, Rooms, image
-from tests.sources.vendor import Vendor
 
 pytestmark = pytest.mark.needs("docker-registry", "notary-server")
 

@@ -20,9 +20,9 @@ from customhouse.testing.trust_simulator import TrustSimulator
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun
 from tests.conftest import Clock
 from tests.peers.certificates import LoopbackCertificate
+from tests.peers.vendor import SECRET, USER, Vendor
 from tests.rooms import ADMIN, CARL, MACHINE, OTTO, PAULA, READER, Rooms, image
 from tests.sources.conftest import register
-from tests.sources.vendor import SECRET, USER, Vendor
 from tests.test_transport import Server
 from tests.trust.serving import serving
 

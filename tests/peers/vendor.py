@@ -1,20 +1,29 @@
-"""A vendor's site: Debian's docker-registry and notary-server, and a vendor who pushes and signs there."""
+"""A vendor's site: Debian's docker-registry and notary-server, and a vendor who pushes and signs there.
+
+`clock` and `hub` are fixtures: the hub's rooms beside it, at the real time. A test package takes them with
+`from tests.peers.vendor import clock, hub`.
+"""
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from customhouse.db import Database
 from customhouse.registry.client import RegistryClient
 from customhouse.testing.images import BuiltImage
 from customhouse.transport import Credentials, Tls, Transport
 from customhouse.trust.key_directory import KeyDirectory
 from customhouse.trust.names import Gun
 from customhouse.trust.publish import TrustPublisher
+from tests.conftest import Clock
 from tests.peers.certificates import LoopbackCertificate
 from tests.peers.servers import Peer, docker_registry, notary_server
+from tests.rooms import Rooms
 
 USER, SECRET = "hub-at-vendor", "vendor-password"
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuu0WDT5E/iTCwIyfg1DrCPcl7FodYsILW"
@@ -114,3 +123,18 @@ class Vendor:
         )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Real servers know no other time."""
+    return Clock(datetime.now(UTC))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, clock: Clock) -> Iterator[Rooms]:
+    """On SQLite: what differs by database is tested with the `rooms` fixture."""
+    database = Database(f"sqlite:///{tmp_path / 'hub.db'}")
+    database.create()
+    yield Rooms(database, tmp_path / "data", clock)
+    database.close()
