@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("metadata", "json", "upload", "key-file", "public-key")
+NAMES = ("metadata", "json", "upload", "key-file", "public-key", "manifest", "names")
 CASES = Path(__file__).parent / "cases"
 
 

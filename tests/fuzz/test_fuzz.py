@@ -11,7 +11,7 @@ from tests.fuzz.__main__ import CASES, NAMES
 from tests.fuzz.targets import TARGETS_BY_NAME
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 3
+SECONDS = 2
 FOUND = sorted(path for path in CASES.rglob("*") if path.is_file())
 
 
