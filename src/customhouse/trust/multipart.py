@@ -4,6 +4,7 @@
    off. The form field's name means nothing.
 2. No parts at all is a legal body; a body that stops before its closing boundary is not.
 3. A role twice is refused: which of the two was meant is not for the server to guess.
+4. How the bytes are cut on their way makes no difference.
 Notary v1 wire: publish request. RFC 7578.
 """
 
@@ -50,7 +51,7 @@ class UploadParser:
             raise MalformedUpload("it is not multipart/form-data with a boundary")
         self._files: dict[RoleName, bytes] = {}
         self._size = self._parts = 0
-        self._ended = False
+        self._begun = self._ended = False
         self._field = self._value = b""
         self._name: bytes | None = None
         self._content = bytearray()
@@ -75,6 +76,10 @@ class UploadParser:
         self._size += len(chunk)
         if self._size > MAXIMUM_BODY:
             raise UploadTooLarge(f"more than {MAXIMUM_BODY} bytes")
+        if not self._begun:
+            # Empty lines may come first. The parser below skips more than those, as far as the piece goes.
+            chunk = chunk.lstrip(b"\r\n")
+            self._begun = bool(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError:
