@@ -369,6 +369,7 @@ class RegistryService:
     def _loaded(self, found: Found) -> StoredManifest:
         raw = self._raw.get(found.digest)
         if raw is None:
+            self.store.answers.before_asking()
             with self.store.read() as tx:
                 raw = self.store.raw(tx, found.digest)
             if raw is None:

@@ -11,10 +11,11 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from customhouse.answers import NotAtHand
 from customhouse.audit import Audit
 from customhouse.errors import CustomhouseError, Invalid, NotFound, StorageFull, Unavailable
 from customhouse.faults import point
@@ -35,6 +36,7 @@ from customhouse.trust.update import (
 )
 from customhouse.trust.verify import TrustedRepository
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 SERVER_ROLES = (SNAPSHOT, TIMESTAMP)
@@ -171,11 +173,18 @@ class TrustService:
         time does not change it. None: commits are not counted."""
         return self._clock(), self._store.stamp()
 
+    async def recall(self, question: Callable[..., T], *about: Any) -> T | None:
+        """What `question`, which asks `at_once`, answers out of memory where rows are not local; None: ask a thread."""
+        try:
+            return await self._store.answers.recall(question, *about)
+        except NotAtHand:
+            return None
+
     def at_once(self, gun: Gun, role: RoleName, digest: str = "") -> tuple[StoredFile, datetime] | None:
         """The current file, or the one of this sha256, if it can be given without waiting: rows are local, it is
         short or in memory, and nothing has to be signed anew first; and the moment until which that is so.
         None says: ask `current` or `by_hash`, in a thread."""
-        if not self._store.at_hand:
+        if not self._store.answers.at_hand:
             return None
         found = self._store.look(gun, role, digest, at_most=SHORT)
         if found is None:

@@ -132,9 +132,8 @@ class TrustStore(Store):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._answers = Answers(database.path)
-        self.at_hand = self._answers.at_hand
-        self.stamp = self._answers.stamp
+        self.answers = Answers(database.path, database.engine)
+        self.stamp = self.answers.stamp
 
     def lock(self, tx: Connection, gun: str) -> None:
         """Hold one repository until the transaction ends."""
@@ -153,7 +152,7 @@ class TrustStore(Store):
             with self.read() as tx:
                 return self._newest(tx, gun, role, condition)
 
-        return self._answers.get((gun, role, digest), ask, size=lambda file: len(file.content) if file else 0)
+        return self.answers.get((gun, role, digest), ask, size=lambda file: len(file.content) if file else 0)
 
     def current(self, tx: Connection, gun: str, role: str) -> StoredFile | None:
         """The file that is served without a version."""

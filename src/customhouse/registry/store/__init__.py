@@ -55,8 +55,8 @@ class RegistryStore(Store):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._answers = Answers(database.path)
-        self.stamp = self._answers.stamp
+        self.answers = Answers(database.path, database.engine)
+        self.stamp = self.answers.stamp
         self.leftovers = Leftovers(database)
         self.local = database.dialect == "sqlite"
         self._insert = insert_sqlite if database.dialect == "sqlite" else insert_postgresql
@@ -70,7 +70,7 @@ class RegistryStore(Store):
             with self.read() as tx:
                 return self.find(tx, repository, reference)
 
-        return self._answers.get(("manifest", repository, reference), ask)
+        return self.answers.get(("manifest", repository, reference), ask)
 
     def look_blob(self, repository: str, digest: Digest) -> Linked | None:
         """What the repository holds now."""
@@ -80,7 +80,7 @@ class RegistryStore(Store):
                 row = tx.execute(_LINKED, {"in_repository": repository, "wanted": digest}).one_or_none()
                 return Linked(row.size, row.loose_since) if row else None
 
-        return self._answers.get(("blob", repository, digest), ask)
+        return self.answers.get(("blob", repository, digest), ask)
 
     def lock_repositories(self, tx: Connection, *names: str) -> None:
         for name in sorted(set(names)):
