@@ -54,13 +54,16 @@ class Answers:
         with self._lock:
             return self._count(self._database)
 
-    async def recall(self, question: Callable[..., T], *about: Any) -> T:
-        """What `question`, which asks `get`, answers out of memory as of now. Raises NotAtHand, and what it raises."""
+    async def recall(self, question: Callable[..., T], *about: Any) -> T | None:
+        """What `question`, which asks `get`, answers out of memory as of now; None: ask it in the ordinary way. Raises
+        what it raises."""
         if self._commits is None or not await self._commits.look():
-            raise NotAtHand
+            return None
         self._recalling = get_ident()
         try:
             return question(*about)
+        except NotAtHand:
+            return None
         finally:
             self._recalling = 0
 

@@ -25,7 +25,6 @@ from customhouse import errors as e
 from customhouse.accounts.access import siblings
 from customhouse.accounts.clients import ClientWatch
 from customhouse.accounts.tokens import Claims
-from customhouse.answers import NotAtHand
 from customhouse.oci.digest import Digest, InvalidDigest
 from customhouse.oci.manifest import LARGEST_MANIFEST, OCI_INDEX
 from customhouse.oci.reference import valid_repository
@@ -153,12 +152,6 @@ class Door:
         """A short read: in the loop where the rows are local, else in a thread."""
         return question(*about) if self._in_loop else await self._do(question, *about)
 
-    async def _resolved(self, repository: str, reference: str) -> c.StoredManifest:
-        try:
-            return await self._service.store.answers.recall(self._service.resolve, repository, reference)
-        except NotAtHand:
-            return await self._look(self._service.resolve, repository, reference)
-
     async def _do(self, act: Callable[..., T], *about: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, act, *about)
 
@@ -173,7 +166,9 @@ class Door:
 
     async def _manifest(self, call: Call, claims: Claims) -> Answer:
         stamp = self._ready.stamp()
-        found = await self._resolved(call.repository, call.reference)
+        resolve = partial(self._service.resolve, call.repository, call.reference)
+        recalled = await self._service.store.answers.recall(resolve)
+        found = await self._look(resolve) if recalled is None else recalled
         counted = self._clients.tag_asked(call.header("user-agent"), call.repository, call.reference)
         if not wire.accepts(call.header("accept"), found.media_type):
             raise NotAcceptable(call.repository, call.reference, found.media_type)

@@ -11,11 +11,10 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from sqlalchemy import Connection
 
-from customhouse.answers import NotAtHand
 from customhouse.audit import Audit
 from customhouse.errors import CustomhouseError, Invalid, NotFound, StorageFull, Unavailable
 from customhouse.faults import point
@@ -36,7 +35,6 @@ from customhouse.trust.update import (
 )
 from customhouse.trust.verify import TrustedRepository
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 SERVER_ROLES = (SNAPSHOT, TIMESTAMP)
@@ -87,6 +85,7 @@ class TrustService:
         self._vault = vault
         self._audit = audit
         self._clock = clock
+        self.recall = store.answers.recall  # `at_once`, where rows are not local
         self._listeners = tuple(listeners)
         self._timestamp_lifetime = timestamp_lifetime
 
@@ -172,13 +171,6 @@ class TrustService:
         """Now, and a stamp that changes with every commit: what was right at the same stamp is right still, as far as
         time does not change it. None: commits are not counted."""
         return self._clock(), self._store.stamp()
-
-    async def recall(self, question: Callable[..., T], *about: Any) -> T | None:
-        """What `question`, which asks `at_once`, answers out of memory where rows are not local; None: ask a thread."""
-        try:
-            return await self._store.answers.recall(question, *about)
-        except NotAtHand:
-            return None
 
     def at_once(self, gun: Gun, role: RoleName, digest: str = "") -> tuple[StoredFile, datetime] | None:
         """The current file, or the one of this sha256, if it can be given without waiting: rows are local, it is
