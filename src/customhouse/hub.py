@@ -31,8 +31,7 @@ from customhouse.accounts.tokens import TokenKey, TokenSigner
 from customhouse.advisories.service import AdvisoriesService
 from customhouse.advisories.store import AdvisoriesStore
 from customhouse.audit import Audit
-from customhouse.blobs import BlobStore
-from customhouse.blobs.files import FileBlobs
+from customhouse.blobs.choice import open_blobs
 from customhouse.certification.check import discover
 from customhouse.certification.examination import Examiner
 from customhouse.certification.policy import Policy
@@ -110,7 +109,7 @@ class Hub:
         )
         self.authorizer = Authorizer(signer, f"{settings.url}/token", host, clock)
         self.clients = ClientWatch(host, settings.unverifying_clients)
-        self.blobs = blobs_of(settings)
+        self.blobs = open_blobs(settings.data / "blobs", settings)
         self.registry = RegistryService(RegistryStore(self.database), self.blobs, self.audit, clock)
         self.trust = TrustService(TrustStore(self.database), self.vault, self.audit, clock, listeners=(self,))
         self.sources = SourcesService(
@@ -248,6 +247,7 @@ class Hub:
             self._thread.join(timeout=2)
         self.mirroring.close(1)
         self.workflows.close(seconds)
+        self.blobs.close()
         self.database.close()
         if self._lock:
             self._lock.close()

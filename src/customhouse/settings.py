@@ -25,7 +25,13 @@ _CLIENT_ONLY = frozenset({
     "repository_passphrase_file", "pkcs11_pin", "pkcs11_pin_file",
 })  # fmt: skip
 _TESTS_ONLY = "test_"
+# As every S3 client finds them.
+_AMAZON = {
+    "s3_endpoint": "AWS_ENDPOINT_URL", "s3_region": "AWS_REGION", "s3_access_key": "AWS_ACCESS_KEY_ID",
+    "s3_secret_key": "AWS_SECRET_ACCESS_KEY", "s3_session_token": "AWS_SESSION_TOKEN",
+}  # fmt: skip
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?")
 _SIGNER = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LONGEST_HOST = 62  # the root certificate is for HOST/*, and a common name has 64 characters at most
 
@@ -39,6 +45,23 @@ class Settings:
     url: str = field(default="https://localhost:5443", metadata={"help": "public URL; fixed by the first signature"})
     policy: Path | None = field(default=None, metadata={"help": "policy file; without one, the shipped default"})
     database: str = field(default="", metadata={"help": "database URL; without one, SQLite in the data directory"})
+    blobs: str = field(
+        default="", metadata={"help": "s3://BUCKET/PREFIX for layers and configs; without one, the data directory"}
+    )
+    s3_endpoint: str = field(
+        default="", metadata={"help": "URL of an S3 other than Amazon's; `AWS_ENDPOINT_URL` is known too"}
+    )
+    s3_region: str = field(default="", metadata={"help": "its region; `AWS_REGION` is known too"})
+    s3_access_key: str = field(default="", repr=False, metadata={"help": "or `AWS_ACCESS_KEY_ID`"})
+    s3_secret_key: str = field(default="", repr=False, metadata={"help": "or `AWS_SECRET_ACCESS_KEY`"})
+    s3_session_token: str = field(default="", repr=False, metadata={"help": "or `AWS_SESSION_TOKEN`"})
+    s3_path_style: bool = field(
+        default=True, metadata={"help": "the bucket stands in the path of the URL, not in the host's name"}
+    )
+    s3_ca_file: Path | None = field(default=None, metadata={"help": "PEM file of the CA that signed the endpoint's"})
+    blob_redirect: bool = field(
+        default=True, metadata={"help": "clients get blobs from S3 itself; false: through the hub"}
+    )
     engine: str = field(
         default="auto",
         metadata={"help": "container engine for the sandbox: auto, none, or a URL such as unix:///run/docker.sock"},
@@ -122,6 +145,8 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any)
     values.update({name: value for name, value in given.items() if value is not None})
     if values.get("engine", "auto") == "auto" and environment.get("DOCKER_HOST"):
         values["engine"] = environment["DOCKER_HOST"]  # as every docker client finds its engine
+    if values.get("blobs") and not ({"s3_access_key", "s3_secret_key"} & values.keys()):
+        values |= {name: environment[v] for name, v in _AMAZON.items() if environment.get(v) and not values.get(name)}
     return _checked(Settings(data=data, **{name: _typed(known[name].type, name, v) for name, v in values.items()}))
 
 
@@ -171,6 +196,12 @@ def _checked(settings: Settings) -> Settings:
         raise Invalid(f"unverifying_clients is {settings.unverifying_clients!r}; it must be warn or refuse")
     if not 1 <= settings.processes <= 64:
         raise Invalid(f"processes is {settings.processes}; it must be from 1 to 64")
+    if settings.blobs and not _BUCKET.fullmatch(settings.blobs):
+        raise Invalid(f"blobs is {settings.blobs[:200]!r}", hint="Write s3://BUCKET or s3://BUCKET/PREFIX.")
+    if bool(settings.s3_access_key) != bool(settings.s3_secret_key):
+        raise Invalid("s3_access_key and s3_secret_key belong together: only one of them is set")
+    if not re.fullmatch(r"(https?://[^/@?#\s]+/?)?", settings.s3_endpoint):
+        raise Invalid("s3_endpoint is not http://HOST[:PORT] or https://HOST[:PORT]")
     if not 1 <= settings.workers <= 64:
         raise Invalid(f"workers is {settings.workers}; it must be from 1 to 64")
     if not 1 <= settings.quarantine_days <= 3650:

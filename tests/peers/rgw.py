@@ -70,7 +70,7 @@ class Bucket:
             region="us-east-1", client_options={"allow_http": True}, virtual_hosted_style_request=False,
         )
 
-    def keys(self) -> list[str]:
+    def objects(self) -> list[str]:
         """The names of all objects in it."""
         return sorted(meta["path"] for part in obstore.list(self.store()) for meta in part)
 

@@ -21,10 +21,11 @@ from customhouse.archive import (
 )
 from customhouse.archive.store import ArchiveStore
 from customhouse.blobs import BlobMissing, BlobStore, DigestMismatch
+from customhouse.blobs.choice import open_blobs
 from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.errors import Conflict, Invalid
-from customhouse.hub import IMPORTING, blobs_of, hold_data
+from customhouse.hub import IMPORTING, hold_data
 from customhouse.oci.digest import Digest
 from customhouse.settings import Settings
 from customhouse.signing import SealBroken, Vault
@@ -53,7 +54,7 @@ def take_in(
             raise Invalid(f"{path} is not the file that was exported", hint="Fetch the export again from its source.")
     key = _key(settings, folder, key_file)
     held = hold_data(settings.data)
-    database, blobs = Database(settings.database_url), blobs_of(settings)
+    database, blobs = Database(settings.database_url), open_blobs(settings.data / "blobs", settings)
     try:
         mark = settings.data / IMPORTING
         _require_empty(settings, database, blobs, mark, part_of(folder, folder / INDEX).sha256)

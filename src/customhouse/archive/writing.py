@@ -31,10 +31,11 @@ from customhouse.archive import (
 )
 from customhouse.archive.store import ArchiveStore
 from customhouse.blobs import BlobMissing, BlobStore, DigestMismatch
+from customhouse.blobs.choice import open_blobs
 from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.errors import Conflict, Invalid
-from customhouse.hub import blobs_of, master_key
+from customhouse.hub import master_key
 from customhouse.oci.digest import Digest
 from customhouse.settings import Settings
 from customhouse.signing import Vault
@@ -59,7 +60,7 @@ def export(
         raise Conflict(f"{folder} is not empty, and no export", hint="Name a new folder.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / INDEX).unlink(missing_ok=True)
-    database, source = Database(settings.database_url), blobs_of(settings)
+    database, source = Database(settings.database_url), open_blobs(settings.data / "blobs", settings)
     try:
         made = _Export(database, source, folder, damaged, progress)
         made.run()

@@ -1,9 +1,11 @@
-"""Bytes by digest: what every store of layers, configs and other blobs promises; `files.py` keeps them in a folder.
+"""Bytes by digest: what every store of layers, configs and other blobs promises; `files.py` keeps them in a folder,
+`s3.py` in a bucket of an object store.
 
 1. Bytes before rows: once `commit` or `add` has returned, the bytes are durable, and only then may a row be written.
 2. A commit renews the blob's time, so that what looks for orphans can leave alone what has just arrived.
 3. An upload has one writer at a time, across processes, and outlives the process that began it.
-4. Where there is no room left, StorageFull; the upload is cut back to what was whole.
+4. Where there is no room left, StorageFull; the upload is cut back to what was whole. A store elsewhere that does not
+   answer is Unavailable, within seconds.
 """
 
 from collections.abc import Iterator
@@ -77,6 +79,9 @@ class BlobStore(Protocol):
     def path(self, digest: Digest) -> Path | None:
         """The file of the blob (which may be absent), or None where the store has no files."""
 
+    def address(self, digest: Digest) -> str | None:
+        """A URL by which whoever has it can GET the bytes for a while, or None where they come from the hub alone."""
+
     def add(self, content: bytes) -> Digest:
         """Store something small, durably. Raises StorageFull."""
 
@@ -88,6 +93,9 @@ class BlobStore(Protocol):
 
     def digests(self, before: datetime | None = None, shard: int | None = None) -> Iterator[Digest]:
         """Every blob, or those that arrived before a moment; of a 256th of the store, by the digest's first byte."""
+
+    def close(self) -> None:
+        """Let go of what serves it; nothing of it is used any more."""
 
 
 @runtime_checkable

@@ -60,6 +60,12 @@ class FileBlobs:
     def path(self, digest: Digest) -> Path:
         return self._root / digest.algorithm / digest.hex[:2] / digest.hex
 
+    def address(self, digest: Digest) -> str | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
     def add(self, content: bytes) -> Digest:
         digest = Digest.of(content)
         try:

@@ -98,18 +98,14 @@ class Leases:
             self._thread.join(timeout=30)
 
     def _take_over(self, folder: str, subject: str) -> int:
-        leases = sorted(
-            (each for each in self.bucket.list(folder) if is_lease(each.key)), key=lambda each: each.key
-        )
-        if not leases:
-            raise UploadBusy(subject)
-        knock = f"{folder}knock-{uuid4().hex}"
+        knock = f"{folder}knock-{uuid4().hex}"  # its time is the store's own
         self.bucket.put(knock, b"")
-        asked = self.bucket.look(knock)
+        changed = {each.key: each.changed for each in self.bucket.list(folder)}
         self.bucket.delete([knock])
-        if asked is None or asked.changed - leases[-1].changed < STALE:
+        newest = max(filter(is_lease, changed), default="")
+        if not newest or knock not in changed or changed[knock] - changed[newest] < STALE:
             raise UploadBusy(subject)
-        number = int(leases[-1].key.rpartition("-")[2]) + 1
+        number = int(newest.rpartition("-")[2]) + 1
         try:
             self.bucket.put_new(_key(folder, number), _token())
         except Taken:

@@ -31,6 +31,7 @@ from customhouse.errors import CustomhouseError, Invalid
 from customhouse.oci.digest import Digest, Hasher, InvalidDigest
 
 LARGEST_SEGMENT = LARGEST_COPY - PART
+ADDRESS_LASTS = timedelta(minutes=20)
 _PIECE = 1024 * 1024
 _UPLOADS = "uploads/"
 _UPLOAD_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -42,8 +43,8 @@ _FIRST_GUESS = "sha256"
 class S3Blobs:
     """The blobs of one hub in one bucket."""
 
-    def __init__(self, place: Place, *, largest_segment: int = LARGEST_SEGMENT) -> None:
-        self.bucket = Bucket(place)
+    def __init__(self, place: Place, *, redirect: bool = True, largest_segment: int = LARGEST_SEGMENT) -> None:
+        self.bucket, self._redirect = Bucket(place), redirect
         self.largest_segment = largest_segment
         self._leases = Leases(self.bucket)
         self._hashes: OrderedDict[str, tuple[tuple[str, ...], Hasher]] = OrderedDict()
@@ -66,8 +67,8 @@ class S3Blobs:
     def path(self, digest: Digest) -> Path | None:
         return None
 
-    def address(self, digest: Digest, expires: timedelta) -> str | None:
-        return self.bucket.address(_key(digest), expires)
+    def address(self, digest: Digest) -> str | None:
+        return self.bucket.address(_key(digest), ADDRESS_LASTS) if self._redirect else None
 
     def add(self, content: bytes) -> Digest:
         digest = Digest.of(content)
@@ -82,9 +83,10 @@ class S3Blobs:
     def delete(self, digest: Digest) -> None:
         self.bucket.delete([_key(digest)])
 
-    def digests(self, before: datetime | None = None) -> Iterator[Digest]:
+    def digests(self, before: datetime | None = None, shard: int | None = None) -> Iterator[Digest]:
+        below = "" if shard is None else f"{shard:02x}/"
         for algorithm in ("sha256", "sha512"):
-            for found in self.bucket.list(f"{algorithm}/"):
+            for found in self.bucket.list(f"{algorithm}/{below}"):
                 try:
                     digest = Digest.parse(f"{algorithm}:{found.key.rpartition('/')[2]}")
                 except InvalidDigest:

@@ -10,7 +10,6 @@
 
 import asyncio
 import logging
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +42,16 @@ from customhouse.registry.dialect import (
 )
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import Referrer
-from customhouse.registry.transfer import ClientGone, WrongLength, receive_into, receive_whole, send_content
+from customhouse.registry.transfer import (
+    ClientGone,
+    WrongLength,
+    has_files,
+    let_go,
+    open_blob,
+    receive_into,
+    receive_whole,
+    send_content,
+)
 
 T = TypeVar("T")
 MOST_TAGS = 10_000
@@ -85,6 +93,7 @@ class Door:
         self._ready = ReadyAnswers(
             service.moment, (b"authorization", b"accept", b"user-agent"), (b"if-none-match", b"if-modified-since")
         )
+        self._files = has_files(service.blobs)
         self._table: dict[str, dict[str, tuple[str, Handler]]] = {
             "base": {"GET": ("", self._base), "HEAD": ("", self._base)},
             "catalog": {"GET": ("*", self._catalog)},
@@ -185,7 +194,8 @@ class Door:
 
     async def _blob(self, call: Call, claims: Claims) -> Answer | None:
         digest = Digest.parse(call.reference)
-        blob = await self._look(self._service.blob, call.repository, digest)
+        look = self._look if self._files else self._do
+        blob = await look(self._service.blob, call.repository, digest)
         etag = f'"{digest}"'
         headers = {
             "docker-content-digest": str(digest), "etag": etag, "accept-ranges": "bytes",
@@ -202,18 +212,16 @@ class Door:
         headers |= {"content-type": "application/octet-stream", "content-length": str(span.count)}
         if call.method == "HEAD":
             return Answer(status, headers)
+        if address := None if self._files else await self._do(self._service.blobs.address, digest):
+            headers = {"docker-content-digest": str(digest), "location": address, "cache-control": "no-store"}
+            return Answer(307, headers)
         await self._send_blob(call, blob, status, headers, span)
         return None
 
     async def _send_blob(
         self, call: Call, blob: c.StoredBlob, status: int, headers: Mapping[str, str], span: wire.Span
     ) -> None:
-        blobs = self._service.blobs
-        here = blobs.path(blob.digest) is not None
-        content = blobs.open(blob.digest) if here else await self._do(blobs.open, blob.digest)
-        with content:
-            if here and os.fstat(content.fileno()).st_size != blob.size:
-                raise c.BlobDamaged(blob.digest)
+        with await open_blob(self._service.blobs, blob, self._threads) as content:
             await call.send({"type": "http.response.start", "status": status, "headers": encoded(headers)})
             await send_content(call.scope, call.send, content, span, self._threads)
 
@@ -319,9 +327,9 @@ class Door:
         upload = await self._do(self._service.uploads.resume, call.repository, call.reference)
         try:
             await receive_into(upload, call.receive, self._threads, _expected(call, upload.offset))
-            return Answer(202, _upload_headers(call, upload.offset))
         finally:
-            upload.close()
+            await let_go(upload, self._files, self._threads)
+        return Answer(202, _upload_headers(call, upload.offset))
 
     async def _finish(self, call: Call, claims: Claims) -> Answer:
         return await self._received(call, Digest.parse(call.query("digest") or ""), None)
@@ -334,7 +342,7 @@ class Door:
             await receive_into(upload, call.receive, self._threads, length if expected is None else expected)
             blob = await self._do(uploads.finish, call.repository, call.reference, upload, digest)
         finally:
-            upload.close()
+            await let_go(upload, self._files, self._threads)
         return _created(call, blob)
 
     async def _cancel(self, call: Call, claims: Claims) -> Answer:

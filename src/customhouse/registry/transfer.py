@@ -18,8 +18,10 @@ from typing import Any, BinaryIO
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from customhouse.blobs import Upload
+from customhouse.blobs import BlobStore, Upload
 from customhouse.errors import Invalid, TooLarge
+from customhouse.oci.digest import Digest
+from customhouse.registry.content import BlobDamaged, StoredBlob
 from customhouse.registry.wire import Span
 
 INLINE = 64 * 1024
@@ -89,6 +91,30 @@ async def receive_into(upload: Upload, receive: Receive, threads: Executor, expe
             await asyncio.shield(loop.run_in_executor(threads, _write, upload, batch))
     if expected is not None and total != expected:
         raise WrongLength(expected, str(total))
+
+
+async def let_go(upload: Upload, here: bool, threads: Executor) -> None:
+    """Close an upload; where that takes requests to a store elsewhere, not in the loop."""
+    if here:
+        upload.close()
+    else:
+        await asyncio.get_running_loop().run_in_executor(threads, upload.close)
+
+
+def has_files(blobs: BlobStore) -> bool:
+    """Are the blobs on this machine, so that looking at one takes no thread?"""
+    return blobs.path(Digest.of(b"")) is not None
+
+
+async def open_blob(blobs: BlobStore, blob: StoredBlob, threads: Executor) -> BinaryIO:
+    """The content of a blob, at its start. Raises BlobDamaged where its file has another size than its row says."""
+    if not has_files(blobs):
+        return await asyncio.get_running_loop().run_in_executor(threads, blobs.open, blob.digest)
+    content = blobs.open(blob.digest)
+    if os.fstat(content.fileno()).st_size != blob.size:
+        content.close()
+        raise BlobDamaged(blob.digest)
+    return content
 
 
 async def send_content(scope: Scope, send: Send, content: BinaryIO, span: Span, threads: Executor) -> None:
