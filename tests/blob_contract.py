@@ -1,4 +1,4 @@
-"""What `blobs/__init__.py` promises, as tests that every store has to pass; each has a file that makes a class of it."""
+"""What `blobs/__init__.py` promises, as tests that every store has to pass; each makes a class of it."""
 
 import os
 from collections.abc import Callable

@@ -1,12 +1,22 @@
 """Blobs on a real S3: every promise of a store, a hub on it, and what happens when it fails."""
 
+import os
 import re
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
+import urllib3
 
 from customhouse.blobs import UploadBusy, leases
 from customhouse.blobs.bucket import Place
