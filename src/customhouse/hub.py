@@ -312,11 +312,6 @@ class Hub:
             _log.exception("a duty of the hub failed")
 
 
-def blobs_of(settings: Settings) -> BlobStore:
-    """Where the bytes are, by setting."""
-    return FileBlobs(settings.data / "blobs")
-
-
 def hold_data(data: Path) -> BinaryIO:
     """One process per data directory: two on one SQLite file would each take the other's work."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)

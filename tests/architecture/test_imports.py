@@ -8,7 +8,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "customhouse"
 RESERVED = {"http.py", "service.py", "store.py", "store"}
-ENGINES = {"sqlalchemy", "sqlite3", "starlette", "urllib3", "docker", "dbos", "uvicorn", "alembic"}
+ENGINES = {"sqlalchemy", "sqlite3", "starlette", "urllib3", "docker", "dbos", "uvicorn", "alembic", "obstore"}
 NO_ROOMS = {"cli", "migrations", "testing"}
 
 # Files of a room that are neither one of the three reserved names nor pure, and why.
@@ -21,7 +21,11 @@ EXCEPTIONS = {
     "accounts.caller": "what every door of the API asks first, over starlette's request",
     "accounts.passwords": "argon2 at bounded speed: holds a semaphore",
     "blobs.__init__": "the contract of the stores; what becomes of an upload is told in errors",
+    "blobs.bucket": "one bucket, over the client library; its failures are errors of ours",
+    "blobs.choice": "which store a hub has, by its settings",
     "blobs.files": "the store on files",
+    "blobs.leases": "locks for a store that has none, over a bucket",
+    "blobs.s3": "the store in a bucket",
     "certification.steps": "half of the service: what a workflow does with a submission",
     "enrolment.signers": "half of the service: who signs where the hub keeps the root",
     "registry.client": "speaks the wire to another registry",

@@ -3,15 +3,19 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers.rgw import Rgw
+if TYPE_CHECKING:
+    from tests.peers.rgw import Rgw
 
 
 @pytest.fixture(scope="session")
-def rgw() -> Iterator[Rgw]:
+def rgw() -> "Iterator[Rgw]":
     """An object store that speaks S3: Ceph's gateway."""
+    from tests.peers.rgw import Rgw  # its client is an extra, which the other peers do without
+
     gateway = Rgw(Path(tempfile.mkdtemp(prefix="customhouse-rgw-")))
     yield gateway
     gateway.stop()

@@ -27,7 +27,7 @@ from tests.conformance.test_oci import check_conformance
 from tests.hub_process import PASSWORD, HubProcess
 from tests.peers.rgw import KEY, SECRET, Bucket, Rgw
 
-pytestmark = [pytest.mark.needs("radosgw"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.needs("radosgw", "ceph", "ceph-mon", "ceph-osd"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -213,17 +213,11 @@ class Door:
         if call.method == "HEAD":
             return Answer(status, headers)
         if address := None if self._files else await self._do(self._service.blobs.address, digest):
-            headers = {"docker-content-digest": str(digest), "location": address, "cache-control": "no-store"}
-            return Answer(307, headers)
-        await self._send_blob(call, blob, status, headers, span)
-        return None
-
-    async def _send_blob(
-        self, call: Call, blob: c.StoredBlob, status: int, headers: Mapping[str, str], span: wire.Span
-    ) -> None:
+            return Answer(307, {"docker-content-digest": str(digest), "location": address, "cache-control": "no-store"})
         with await open_blob(self._service.blobs, blob, self._threads) as content:
             await call.send({"type": "http.response.start", "status": status, "headers": encoded(headers)})
             await send_content(call.scope, call.send, content, span, self._threads)
+        return None
 
     async def _catalog(self, call: Call, claims: Claims) -> Answer:
         names, headers = await self._page(call, MOST_REPOSITORIES, "/v2/_catalog", self._service.repositories)
