@@ -16,6 +16,7 @@ def rgw() -> "Iterator[Rgw]":
     """An object store that speaks S3: Ceph's gateway."""
     from tests.peers.rgw import Rgw  # its client is an extra, which the other peers do without
 
-    gateway = Rgw(Path(tempfile.mkdtemp(prefix="customhouse-rgw-")))
-    yield gateway
-    gateway.stop()
+    with tempfile.TemporaryDirectory(prefix="customhouse-rgw-", ignore_cleanup_errors=True) as folder:
+        gateway = Rgw(Path(folder))
+        yield gateway
+        gateway.stop()
