@@ -30,7 +30,7 @@ from customhouse.blobs.leases import Lease, Leases
 from customhouse.errors import CustomhouseError, Invalid
 from customhouse.oci.digest import Digest, Hasher, InvalidDigest
 
-LARGEST_SEGMENT = LARGEST_COPY - PART
+LARGEST_SEGMENT = 1024**3  # what a killed process may lose; more in one request is joined at the commit
 ADDRESS_LASTS = timedelta(minutes=20)
 _PIECE = 1024 * 1024
 _UPLOADS = "uploads/"
