@@ -233,7 +233,7 @@ class Door:
         self, call: Call, most: int, path: str, listed: Callable[..., list[str]]
     ) -> tuple[list[str], dict[str, str]]:
         """Names from `last` on and where the next page is: by name, so that what comes and goes moves no page."""
-        limit, after = wire.parse_page(call.query("n"), most), _plain(call.query("last"))
+        limit, after = wire.parse_page(call.query("n"), most), wire.plain(call.query("last"))
         found = await self._look(lambda: listed(after=after, limit=limit + 1))
         page, headers = found[:limit], {"content-type": "application/json"}
         if page and len(found) > limit:
@@ -241,8 +241,8 @@ class Door:
         return page, headers
 
     async def _referrers(self, call: Call, claims: Claims) -> Answer:
-        subject, kind, after = Digest.parse(call.reference), call.query("artifactType"), _plain(call.query("last"))
-        kind = None if kind is None else _plain(kind)
+        subject, kind, after = Digest.parse(call.reference), call.query("artifactType"), wire.plain(call.query("last"))
+        kind = None if kind is None else wire.plain(kind)
         found = await self._look(
             lambda: self._service.referrers(call.repository, subject, kind, after=after, limit=MOST_REFERRERS + 1)
         )
@@ -395,8 +395,3 @@ def _descriptor(referrer: Referrer) -> dict[str, Any]:
         "artifactType": referrer.artifact_type,
     }  # fmt: skip
     return {**descriptor, "annotations": dict(referrer.annotations)} if referrer.annotations else descriptor
-
-
-def _plain(text: str | None) -> str:
-    """A text that a database can compare: no NUL, not longer than any name."""
-    return (text or "").replace("\x00", "")[:512]

@@ -145,3 +145,8 @@ def parse_page(text: str | None, most: int) -> int:
 def progress(offset: int) -> str:
     """The Range of an upload with so many bytes; an empty one reads 0-0, as docker's registry writes it."""
     return f"0-{max(offset - 1, 0)}"
+
+
+def plain(text: str | None) -> str:
+    """A text that a database can compare: no NUL, not longer than any name."""
+    return (text or "").replace("\x00", "")[:512]
