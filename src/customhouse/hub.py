@@ -110,6 +110,7 @@ class Hub:
         self.authorizer = Authorizer(signer, f"{settings.url}/token", host, clock)
         self.clients = ClientWatch(host, settings.unverifying_clients)
         self.blobs = open_blobs(settings.data / "blobs", settings)
+        self._files.same_blobs(self.blobs, self.keys.keys("root")[0].signer.public.canonical_id)
         self.registry = RegistryService(RegistryStore(self.database), self.blobs, self.audit, clock)
         self.trust = TrustService(TrustStore(self.database), self.vault, self.audit, clock, listeners=(self,))
         self.sources = SourcesService(

@@ -6,6 +6,8 @@
 2. A file that differs from its row is refused: this host would sign, or be trusted, as another hub.
 3. A secret that is bare in its file is sealed in its row. The master key never comes here: the operator carries it.
 4. A row is never changed: a key that is rotated is another file (hub_keys.py).
+5. The store of blobs bears the hub's mark, and a row says so: a hub that finds another's, or none where it left one,
+   does not start. It would miss what others pushed, and sweep away what it does not know.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Column, Connection, LargeBinary, String, Table, func, insert, select
 
+from customhouse.blobs import BlobStore, Owned
 from customhouse.db import Database, UtcDateTime, metadata
 from customhouse.errors import Conflict
 from customhouse.signing import Vault
@@ -29,7 +32,9 @@ hub_file = Table(
 )
 
 LOCK = "hub-files"
+MARKED = "blobs/owner"
 BARE = frozenset({"tls/ca.key"})
+_FILES = select(hub_file.c.name, hub_file.c.content).where(hub_file.c.name != MARKED).order_by(hub_file.c.name)
 _SHARED = ("keys/*.sealed", "keys/*.crt", "keys/*.device", "tls/ca.crt", "tls/ca.key")
 
 
@@ -43,6 +48,19 @@ class OtherHubsFile(Conflict):
             "away, and start again.",
         )
         self.path = path
+
+
+class OtherBlobs(Conflict):
+    """What is set as the hub's blobs is something else."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(
+            "these are another hub's blobs" if owner else "the blobs of this hub are not here",
+            hint="Give each hub a folder or a prefix of its own."
+            if owner
+            else "Mount the folder, or set the bucket, that holds them: every host of a hub has the same.",
+        )
+        self.owner = owner
 
 
 class HubFiles:
@@ -83,15 +101,30 @@ class HubFiles:
                     known.add(name)
         self._seen = len(known)
 
+    def same_blobs(self, blobs: BlobStore, hub: str) -> None:
+        """Mark this store as that of the hub with this mark, once. Raises OtherBlobs."""
+        if not isinstance(blobs, Owned):
+            return
+        with self._database.write() as tx:
+            self._database.lock(tx, LOCK)
+            marked = tx.execute(select(hub_file.c.content).where(hub_file.c.name == MARKED)).scalar() is not None
+            owner = blobs.owner()
+            if not (owner or marked):
+                blobs.claim(hub)
+            elif owner != hub:
+                raise OtherBlobs(owner)
+            if not marked:
+                tx.execute(insert(hub_file).values(name=MARKED, content=hub.encode(), added=self._clock()))
+
     def _count(self) -> int:
         if not self._shared:
             return 0
         with self._database.read() as tx:
-            return int(tx.execute(select(func.count()).select_from(hub_file)).scalar_one())
+            return int(tx.execute(select(func.count()).where(hub_file.c.name != MARKED)).scalar_one())
 
     def _bring(self, tx: Connection, vault: Vault) -> set[str]:
         known = set()
-        for name, content in tx.execute(select(hub_file.c.name, hub_file.c.content).order_by(hub_file.c.name)):
+        for name, content in tx.execute(_FILES):
             path = self._folder / name
             wanted = vault.unseal(content, _context(name)) if name in BARE else content
             if not path.exists():

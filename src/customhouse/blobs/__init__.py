@@ -99,6 +99,17 @@ class BlobStore(Protocol):
 
 
 @runtime_checkable
+class Owned(Protocol):
+    """A store that bears the mark of the one hub that keeps its blobs there, and throws away what it does not know."""
+
+    def owner(self) -> str:
+        """The mark; empty where there is none."""
+
+    def claim(self, owner: str) -> None:
+        """Leave a mark, durably."""
+
+
+@runtime_checkable
 class HasUnfinished(Protocol):
     """A store that can list uploads which a crash left without anyone who knows them."""
 

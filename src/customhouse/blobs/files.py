@@ -6,7 +6,7 @@
    process is made again at the commit.
 3. A full disk is StorageFull, one that cannot be written Unavailable; the upload is cut back to what was whole.
 
-Layout: ROOT/<algorithm>/<first two of hex>/<hex>, ROOT/uploads/<id>.
+Layout: ROOT/<algorithm>/<first two of hex>/<hex>, ROOT/uploads/<id>, ROOT/owner.
 """
 
 import errno
@@ -26,6 +26,7 @@ from customhouse import faults
 from customhouse.blobs import BlobMissing, DigestMismatch, UploadBusy
 from customhouse.errors import Invalid, StorageFull, Unavailable
 from customhouse.oci.digest import Digest, Hasher, InvalidDigest
+from customhouse.wholefile import write_whole
 
 CHUNK = 1024 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -101,6 +102,15 @@ class FileBlobs:
                         yield digest
                 except (InvalidDigest, FileNotFoundError):
                     continue
+
+    def owner(self) -> str:
+        try:
+            return (self._root / "owner").read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def claim(self, owner: str) -> None:
+        write_whole(self._root / "owner", f"{owner}\n".encode())
 
     def unfinished(self, before: datetime) -> Iterator[str]:
         for file in self._uploads.iterdir():
