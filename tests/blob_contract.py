@@ -28,6 +28,12 @@ class StoreContract:
         assert make().stat(digest) == len(SMALL)
         assert list(make().digests()) == [digest]
 
+    def test_a_store_bears_the_mark_of_its_hub_which_is_no_blob(self, make: Make) -> None:
+        assert make().owner() == ""
+        make().claim("a hub")
+        assert make().owner() == "a hub"
+        assert (list(make().digests()), list(make().unfinished(_later()))) == ([], [])  # type: ignore[attr-defined]
+
     def test_an_empty_blob_is_a_blob(self, make: Make) -> None:
         make().upload("u1").commit(Digest.of(b""))
         assert make().stat(Digest.of(b"")) == 0

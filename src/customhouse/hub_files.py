@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Column, Connection, LargeBinary, String, Table, func, insert, select
 
-from customhouse.blobs import BlobStore, Owned
+from customhouse.blobs import BlobStore
 from customhouse.db import Database, UtcDateTime, metadata
 from customhouse.errors import Conflict
 from customhouse.signing import Vault
@@ -103,8 +103,6 @@ class HubFiles:
 
     def same_blobs(self, blobs: BlobStore, hub: str) -> None:
         """Mark this store as that of the hub with this mark, once. Raises OtherBlobs."""
-        if not isinstance(blobs, Owned):
-            return
         with self._database.write() as tx:
             self._database.lock(tx, LOCK)
             marked = tx.execute(select(hub_file.c.content).where(hub_file.c.name == MARKED)).scalar() is not None

@@ -94,19 +94,14 @@ class BlobStore(Protocol):
     def digests(self, before: datetime | None = None, shard: int | None = None) -> Iterator[Digest]:
         """Every blob, or those that arrived before a moment; of a 256th of the store, by the digest's first byte."""
 
-    def close(self) -> None:
-        """Let go of what serves it; nothing of it is used any more."""
-
-
-@runtime_checkable
-class Owned(Protocol):
-    """A store that bears the mark of the one hub that keeps its blobs there, and throws away what it does not know."""
-
     def owner(self) -> str:
-        """The mark; empty where there is none."""
+        """The mark of the one hub whose blobs these are; empty where there is none."""
 
     def claim(self, owner: str) -> None:
-        """Leave a mark, durably."""
+        """Leave a hub's mark, durably."""
+
+    def close(self) -> None:
+        """Let go of what serves it; nothing of it is used any more."""
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@
    hashed again on the way. The blob's key appears with the last step, whole; writing it again renews its time.
 5. A blob small enough to be held is written to its key at once.
 
-Layout below the prefix: <algorithm>/<first two of hex>/<hex>, uploads/<id>/….
+Layout below the prefix: <algorithm>/<first two of hex>/<hex>, uploads/<id>/…, owner.
 """
 
 import io
@@ -33,7 +33,7 @@ from customhouse.oci.digest import Digest, Hasher, InvalidDigest
 LARGEST_SEGMENT = 1024**3  # what a killed process may lose; more in one request is joined at the commit
 ADDRESS_LASTS = timedelta(minutes=20)
 _PIECE = 1024 * 1024
-_UPLOADS = "uploads/"
+_UPLOADS, _OWNER = "uploads/", "owner"
 _UPLOAD_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _SEGMENT = re.compile(r"at-([0-9]{20})-[0-9a-f]{32}")
 _KEPT_HASHES = 512
@@ -100,6 +100,13 @@ class S3Blobs:
             name = found.key.split("/")[1]
             newest[name] = max(found.changed, newest.get(name, found.changed))
         yield from (name for name, changed in newest.items() if changed < before and _UPLOAD_ID.fullmatch(name))
+
+    def owner(self) -> str:
+        size = self.bucket.size(_OWNER)
+        return bytes(self.bucket.read(_OWNER, 0, size)).decode() if size else ""
+
+    def claim(self, owner: str) -> None:
+        self.bucket.put(_OWNER, owner.encode())
 
     def close(self) -> None:
         self._leases.close()
