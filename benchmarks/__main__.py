@@ -1,4 +1,4 @@
-"""One run, side by side: the registry (registry.py, scale.py), the trust server, push to official.
+"""One run, side by side: the registry (registry.py, engine.py, scale.py), the trust server, push to official.
 
 Medians of several runs that alternate between the servers, so that a machine whose speed drifts does not favour one.
 Client and server share the machine's cores: quote the ratios. Needs docker-registry, notary-server, nginx,
@@ -15,11 +15,12 @@ from pathlib import Path
 
 from tests.hub_process import PASSWORD, HubProcess
 
-from benchmarks import registry, trust
+from benchmarks import engine, registry, trust
 from benchmarks.measure import seconds, table
 from benchmarks.servers import Bench
 
-ROWS = [*registry.ROWS, "official", "trust"]
+REGISTRY = {**registry.ROWS, "layers": engine.layers}
+ROWS = [*REGISTRY, "official", "trust"]
 PROGRAMS = ("docker-registry", "notary-server", "nginx", "curl", "wrk", "go")
 CUSTOMHOUSE = str(Path(sys.executable).with_name("customhouse"))
 
@@ -32,15 +33,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=4, help="seconds of each request measurement")
     parser.add_argument("--tags", type=int, default=100_000, help="tags of the large repository")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="what to measure")
+    parser.add_argument("--layers", type=int, default=40, help="layers of the image that docker pulls")
+    parser.add_argument("--layer-size", type=int, default=32, help="kB of each of them")
+    parser.add_argument("--storage-driver", default="overlay2", help="of docker's engine, which also knows vfs")
     options = parser.parse_args()
-    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    needed = [*PROGRAMS, *(["docker", "dockerd"] if "layers" in options.rows else [])]
+    missing = [name for name in needed if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
     if missing:
         print(f"missing: {', '.join(missing)}: apt-get install {' '.join(missing)} (go: golang)", file=sys.stderr)
         return 3
     with tempfile.TemporaryDirectory(prefix="customhouse-bench-") as folder:
         bench = Bench(Path(folder))
         try:
-            for row, measure in registry.ROWS.items():
+            for row, measure in REGISTRY.items():
                 if row in options.rows:
                     measure(bench, options)
             if "official" in options.rows:

@@ -21,6 +21,8 @@ from benchmarks.servers import Bench, Target, cpu_seconds, run
 
 REPOSITORY = "staging/acme/bench"
 IN_A_ROW = 5
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+POOL = urllib3.PoolManager(cert_reqs="CERT_NONE", maxsize=8)
 _CHUNK = 1024 * 1024
 
 
@@ -93,8 +95,7 @@ ROWS: dict[str, Callable[[Bench, Namespace], None]] = {"pulls": pulls, "pushes":
 
 def push_blob(target: Target, path: Path, digest: str, repository: str = REPOSITORY) -> None:
     """As docker's engine pushes: POST, one PATCH of all, PUT."""
-    pool = urllib3.PoolManager(cert_reqs="CERT_NONE")
-    begun = pool.request("POST", f"{target.url}/v2/{repository}/blobs/uploads/", headers=target.headers)
+    begun = POOL.request("POST", f"{target.url}/v2/{repository}/blobs/uploads/", headers=target.headers)
     assert begun.status == 202, begun.data
     shown = run([
         *target.curl, "-X", "PATCH", "-T", str(path), "-H", "Content-Type: application/octet-stream", "-D", "-",
@@ -102,27 +103,38 @@ def push_blob(target: Target, path: Path, digest: str, repository: str = REPOSIT
     ])  # fmt: skip
     assert re.search(r"^HTTP/1.1 202", shown, re.M), shown
     url = _whole(target, re.findall(r"^location: (\S+)", shown, re.M | re.I)[-1])
-    done = pool.request("PUT", f"{url}{'&' if '?' in url else '?'}digest={digest}", headers=target.headers)
+    done = POOL.request("PUT", f"{url}{'&' if '?' in url else '?'}digest={digest}", headers=target.headers)
     assert done.status == 201, done.data
 
 
 def push_manifest(target: Target, tag: str = "1", repository: str = REPOSITORY) -> None:
     """A manifest without layers, and its configuration."""
-    pool = urllib3.PoolManager(cert_reqs="CERT_NONE")
     config = b"{}"
-    digest = "sha256:" + hashlib.sha256(config).hexdigest()
-    begun = pool.request("POST", f"{target.url}/v2/{repository}/blobs/uploads/", headers=target.headers)
+    manifest = json.dumps({
+        "schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "annotations": {"tag": tag}, "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json", "digest": put_blob(target, config, repository),
+            "size": len(config),
+        },
+    })  # fmt: skip
+    put_manifest(target, manifest.encode(), tag, repository)
+
+
+def put_blob(target: Target, content: bytes, repository: str = REPOSITORY) -> str:
+    """A small one, in two requests; returns its digest."""
+    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    begun = POOL.request("POST", f"{target.url}/v2/{repository}/blobs/uploads/", headers=target.headers)
     url = _whole(target, begun.headers["location"])
     url += f"{'&' if '?' in url else '?'}digest={digest}"
-    assert pool.request("PUT", url, body=config, headers=target.headers).status == 201
-    media_type = "application/vnd.oci.image.manifest.v1+json"
-    manifest = json.dumps({
-        "schemaVersion": 2, "mediaType": media_type, "layers": [], "annotations": {"tag": tag},
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(config)},
-    })  # fmt: skip
-    answer = pool.request(
+    answer = POOL.request("PUT", url, body=content, headers=target.headers)
+    assert answer.status == 201, answer.data
+    return digest
+
+
+def put_manifest(target: Target, manifest: bytes, tag: str = "1", repository: str = REPOSITORY) -> None:
+    """Whose blobs are there."""
+    answer = POOL.request(
         "PUT", f"{target.url}/v2/{repository}/manifests/{tag}", body=manifest,
-        headers={**target.headers, "content-type": media_type},
+        headers={**target.headers, "content-type": MANIFEST},
     )
     assert answer.status == 201, answer.data
 

@@ -42,7 +42,7 @@ class Bench:
         self.registry_tls = docker_registry(folder / "registry-tls", tls)
         self.notary = notary_server(folder / "notary", self.tls)
         self.hub = HubProcess(folder / "hub" / "data").start()
-        self.hub_plain = HubProcess(folder / "hub-plain" / "data", settings={"plain_http": "true"}).start()
+        self.hub_plain = plain_hub(folder / "hub-plain" / "data")
         for hub, scheme in ((self.hub, "https"), (self.hub_plain, "http")):
             _call(hub, scheme, "POST", "/api/v1/users", {"name": "alice", "role": "publisher", "password": PASSWORD})
             _call(hub, scheme, "POST", "/api/v1/publishers", {"name": "acme", "members": ["alice"]})
@@ -102,6 +102,11 @@ def nginx(folder: Path, files: Path, tls: Path) -> tuple[Peer, tuple[int, int]]:
         f"  server {{ listen 127.0.0.1:{plain}; }} server {{ listen 127.0.0.1:{encrypted} ssl; }} }}\n"
     )
     return Peer(["nginx", "-c", str(configuration)], plain, folder / "nginx.log"), (plain, encrypted)
+
+
+def plain_hub(data: Path, **settings: str) -> HubProcess:
+    """One that speaks plain HTTP, as behind a proxy."""
+    return HubProcess(data, settings={"plain_http": "true", **settings}).start()
 
 
 def pid_of(hub: HubProcess) -> int:
