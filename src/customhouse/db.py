@@ -113,11 +113,12 @@ class Database:
             raise RuntimeError("there is no write transaction to end")
         self._depth.endings.append(ending)
 
-    def lock(self, tx: Connection, name: str) -> None:
-        """Hold `name` until this transaction ends. Take locks in one order: the narrow thing first."""
-        if self.dialect == "postgresql":
-            key = int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)
-            tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    def lock(self, tx: Connection, *names: str) -> None:
+        """Hold each name until this transaction ends. Take locks in one order: the narrow thing first, then by name."""
+        if self.dialect == "postgresql" and names:
+            keys = [int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True) for name in sorted(names)]
+            held = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) key")
+            tx.execute(held, {"keys": keys})
 
     def create(self) -> None:
         """Make every declared table that is missing (tests and first start)."""

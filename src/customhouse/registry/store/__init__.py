@@ -83,8 +83,7 @@ class RegistryStore(Store):
         return self.answers.get(("blob", repository, digest), ask)
 
     def lock_repositories(self, tx: Connection, *names: str) -> None:
-        for name in sorted(set(names)):
-            self._database.lock(tx, f"registry:{name}")
+        self._database.lock(tx, *(f"registry:{name}" for name in set(names)))
 
     # Blobs
 

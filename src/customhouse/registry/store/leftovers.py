@@ -83,8 +83,7 @@ class Leftovers:
 
     def lock_rowless(self, tx: Connection, digests: Sequence[Digest]) -> list[Digest]:
         """Of these, the ones that have no row, and can get none before this transaction ends."""
-        for digest in sorted(digests):
-            self._database.lock(tx, f"blob:{digest}")
+        self._database.lock(tx, *(f"blob:{digest}" for digest in digests))
         return self.rowless(tx, digests)
 
     def collect_contents(self, tx: Connection, limit: int) -> tuple[int, int]:
