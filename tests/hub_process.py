@@ -136,6 +136,10 @@ class HubProcess:
             raise Refused(answer.status, value or {})
         return value
 
+    def let_move(self, repositories: str, tags: str = "*") -> None:
+        """Official tags that match are not locked any more."""
+        self.api("POST", "/api/v1/rules", {"repositories": repositories, "tags": tags, "locked": False})
+
     def add_publisher(self, name: str, member: str) -> None:
         """A publisher with one member, whose password is PASSWORD."""
         self.api("POST", "/api/v1/users", {"name": member, "role": "publisher", "password": PASSWORD})

@@ -35,6 +35,7 @@ def small(rooms: Rooms) -> Rooms:
 @pytest.fixture
 def whole(small: Rooms) -> Rooms:
     """A hub in which everything happened once: published, replaced, withdrawn, waiting, rejected."""
+    small.let_move()
     small.publish(image("old"), "2")
     small.publish(image("new"), "2")
     small.go(small.submit(doubtful(), "4"))

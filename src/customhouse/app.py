@@ -122,7 +122,7 @@ def api_routes(hub: Hub, counts: Counted | None = None) -> list[Route]:
         *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
         *enrolment_http.routes(hub.enrolment, hub.signers, principal_of),
         *sources_http.routes(hub.sources, principal_of),
-        *repositories_http.routes(hub.repositories, principal_of),
+        *repositories_http.routes(hub.repositories, hub.registry.rules, principal_of),
         *replication_http.routes(hub.replication, hub.mirroring, principal_of),
         *review_http.routes(hub.certification, hub.review, principal_of),
         *publication_http.routes(

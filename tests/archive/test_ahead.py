@@ -33,6 +33,7 @@ def test_a_hub_that_was_restored_goes_ahead_of_what_clients_have_seen(rooms: Roo
     assert doctor.examine(rooms) == []  # type: ignore[arg-type]
     now = rooms.trust.repository_files(staging)
     assert {role for role, raw in now.items() if raw != kept[role]} == {SNAPSHOT, TIMESTAMP}
+    rooms.let_move()
     assert rooms.publish(image("next"), "1").state is State.PUBLISHED
     assert [entry.subject for entry in rooms.log("publication.ahead")] == [gun]
     for wrong in (0, 1001):

@@ -141,6 +141,26 @@ def test_a_waiver_is_added_listed_and_ended(admin: Person) -> None:
     admin("waiver", "add", "staging/acme/web", "--check", "X", "--reason", "x", "--expires", "soon", code=2)
 
 
+def test_a_rule_is_added_listed_and_removed(admin: Person, signed_in: Maker) -> None:
+    made = admin("rule", "add", "rulers/*", "nightly-*", "--movable", "--json").json
+    assert (made["locked"], made["added_by"]) == (False, "admin")
+    assert "rulers/*:nightly-* is locked" in admin("rule", "add", "rulers/*", "nightly-*", "--locked").out
+    listed = admin("rule", "list").out.splitlines()
+    assert listed[0].split() == ["REPOSITORIES", "TAGS", "STATE", "ADDED_BY", "ADDED"]
+    assert [line.split()[:4] for line in listed[1:4]] == [
+        ["**", "*", "locked", "customhouse"], ["**", "latest", "movable", "customhouse"],
+        ["staging/**", "*", "movable", "customhouse"],
+    ]
+    assert [line.split()[:4] for line in listed if "rulers" in line] == [["rulers/*", "nightly-*", "locked", "admin"]]
+    admin("rule", "remove", "rulers/*", "nightly-*")
+    assert "no rule was added" in admin("rule", "remove", "rulers/*", "nightly-*", code=1).err
+    admin("rule", "add", "rulers/*", "x", code=2)
+    assert "is no pattern" in admin("rule", "add", "RULERS", "x", "--locked", code=1).err
+    publisher = signed_in("ruth", "publisher")
+    assert "only administrators" in publisher("rule", "add", "rulers/*", "x", "--movable", code=1).err
+    assert "only certifiers" in publisher("rule", "list", code=1).err
+
+
 def test_a_token_is_valid_for_docker_login(hub: HubProcess, admin: Person, signed_in: Maker) -> None:
     person = signed_in("tom", "publisher")
     admin("publisher", "add", "tomcorp", "--member", "tom")

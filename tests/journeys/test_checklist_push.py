@@ -63,6 +63,7 @@ def test_docker_pushes_a_new_repository_a_second_tag_the_same_again_and_all(vill
 @pytest.mark.checklist("2.sign-fresh", "2.sign-existing", "2.sign-local")
 def test_docker_trust_signs_a_new_repository_a_signed_tag_and_a_local_image(village: Town, tmp_path: Path) -> None:
     tilda = village.publisher("trusting")
+    village.hub.let_move("trusting/web")
     staging = f"{tilda.staging('web')}:1"
     tilda.build(staging, context(tmp_path / "one", page="signed with trust sign, first"))
     with overheard(tilda) as (heard, meddler):

@@ -96,6 +96,7 @@ def expired(document: dict[str, object]) -> None:
 
 def test_metadata_that_was_altered_on_its_way_is_refused_and_docker_prints_why(village: Town, tmp_path: Path) -> None:
     mona = village.publisher("meddled")
+    village.hub.let_move("meddled/web")
     staging = f"{mona.staging('web')}:1"
     mona.build(staging, context(tmp_path / "one", page="one"))
     mona.push(staging)
@@ -130,6 +131,7 @@ def targets_file(person: Person) -> bytes:
 
 def test_a_replayed_update_and_a_repository_begun_anew_are_refused(village: Town, tmp_path: Path) -> None:
     rosa = village.publisher("rollback")
+    village.hub.let_move("rollback/web")
     staging, gun = f"{rosa.staging('web')}:1", rosa.staging("web")
     with between(village.hub) as (meddler, server):
         for page in ("one", "two"):

@@ -46,6 +46,7 @@ def test_after_a_withdrawal_a_client_with_a_cache_stops_and_is_told_why(village:
 
 def test_a_tag_that_is_published_again_is_pulled_anew_by_a_client_with_a_cache(village: Town, tmp_path: Path) -> None:
     ursula = village.publisher("updating")
+    village.hub.let_move("updating/web")
     staging, official = f"{ursula.staging('web')}:1", f"{ursula.official('web')}:1"
     karla = village.anonymous("karla")
     seen = []

@@ -138,6 +138,7 @@ def test_a_signature_that_expired_while_it_waited_publishes_nothing(rooms: Rooms
 
 def test_what_was_overtaken_never_moves_the_tag_back(rooms: Rooms) -> None:
     """P5: the older one is judged late; the newer one stands already."""
+    rooms.let_move()
     old = ready(rooms)
     new = rooms.publish(image("2"))
     with rooms.database.write() as tx:  # as if the older one had been on its way all the time
@@ -150,6 +151,7 @@ def test_what_was_overtaken_never_moves_the_tag_back(rooms: Rooms) -> None:
 
 
 def test_a_newer_signature_and_the_publication_of_the_older_one_at_once(rooms: Rooms) -> None:
+    rooms.let_move()
     for number in range(3):
         tag = f"t{number}"
         old = ready(rooms, f"{number}a", tag)
@@ -160,6 +162,51 @@ def test_a_newer_signature_and_the_publication_of_the_older_one_at_once(rooms: R
         newest = rooms.go(found[1])
         assert newest.state is State.PUBLISHED
         assert consistent(rooms)[tag] == str(newest.digest)
+
+
+# ---- locked tags
+
+
+def test_what_would_move_an_official_tag_ends_before_it_is_fetched_or_examined(rooms: Rooms) -> None:
+    first = rooms.publish(image())
+    again = rooms.go(rooms.submit(image("2")))
+    assert again.state is State.REJECTED and rooms.events(again.id) == ["receive", "verify", "rejected"]
+    assert again.reason.startswith(f"the tag acme/web:1 is locked and stays on {first.digest}. Push this image as")
+    assert f"customhouse submission retry {again.id}" in again.reason
+    assert consistent(rooms) == {"1": str(first.digest)} and rooms.records() == {first.id: "published"}
+    assert rooms.publish(image("2"), "2").state is State.PUBLISHED
+
+
+def test_the_same_image_again_and_latest_are_no_move(rooms: Rooms) -> None:
+    first = rooms.publish(image())
+    assert rooms.publish(image()).digest == first.digest
+    rooms.publish(image("a"), "latest")
+    newest = rooms.publish(image("b"), "latest")
+    assert consistent(rooms) == {"1": str(first.digest), "latest": str(newest.digest)}
+
+
+def test_a_rule_or_a_withdrawal_lets_it_through_by_a_retry(rooms: Rooms) -> None:
+    first = rooms.publish(image())
+    by_rule = rooms.go(rooms.submit(image("2")))
+    rooms.let_move("acme/*", "1")
+    assert rooms.go(rooms.certification.retry(PAULA, by_rule.id)).state is State.PUBLISHED
+    rooms.registry.rules.remove(ADMIN, "acme/*", "1")
+    after = rooms.go(rooms.submit(image("3")))
+    assert after.state is State.REJECTED
+    rooms.publication.withdraw(PAULA, by_rule.id, "replaced")
+    assert rooms.go(rooms.certification.retry(PAULA, after.id)).state is State.PUBLISHED
+    assert consistent(rooms) == {"1": str(after.digest)} and first.digest != after.digest
+
+
+def test_a_tag_that_is_locked_while_its_submission_is_under_way_stays(rooms: Rooms) -> None:
+    """The last look, in the transaction of the commit."""
+    rooms.let_move()
+    first = rooms.publish(image())
+    late = ready(rooms, "2")
+    rooms.registry.rules.remove(ADMIN, "acme/web", "*")
+    assert rooms.publication.publish(late.id) == "rejected"
+    assert "is locked and stays on" in rooms.certification.get(late.id).reason
+    assert consistent(rooms) == {"1": str(first.digest)} and rooms.records() == {first.id: "published"}
 
 
 # ---- withdrawal (P7)
@@ -191,6 +238,7 @@ def test_content_that_another_tag_stands_on_stays_until_that_is_withdrawn_too(ro
 
 
 def test_what_was_replaced_is_withdrawn_without_touching_its_successor(rooms: Rooms) -> None:
+    rooms.let_move()
     old, new = rooms.publish(image("1")), rooms.publish(image("2"))
     assert rooms.records() == {old.id: "replaced", new.id: "published"}
     before = rooms.official().versions
@@ -242,6 +290,7 @@ def test_a_withdrawal_and_the_publication_it_races_end_in_one_order(rooms: Rooms
 
 
 def test_a_withdrawal_and_a_publication_of_the_same_tag_end_in_one_order(rooms: Rooms) -> None:
+    rooms.let_move()
     for number in range(3):
         tag = f"t{number}"
         old = rooms.publish(image(f"{number}a"), tag)

@@ -217,10 +217,10 @@ def test_altered_bytes_are_thrown_away_and_a_push_brings_them_again(
     service: RegistryService, blobs: FileBlobs, database: Database
 ) -> None:
     manifest, layer = put_image(service, SOURCE), Digest.of(LAYER)
-    assert service.discard_altered(manifest) == []
+    assert service.integrity.discard_altered(manifest, service._clock()) == []
     blobs.path(layer).write_bytes(b"A LAYER")
-    assert service.discard_altered(manifest) == [layer]
-    assert service.discard_altered(manifest) == []
+    assert service.integrity.discard_altered(manifest, service._clock()) == [layer]
+    assert service.integrity.discard_altered(manifest, service._clock()) == []
     with pytest.raises(BlobUnknown):
         service.blob(SOURCE, layer)
     assert service.mount("staging/alice/other", layer, SOURCE) is None

@@ -85,6 +85,7 @@ def test_what_is_withdrawn_is_no_longer_signed_there_and_gone(hub: Rooms, elsewh
 
 def test_a_tag_that_moved_takes_the_new_image_and_lets_the_old_one_go(hub: Rooms, elsewhere: Vendor) -> None:
     before, after = image("before"), image("after")
+    hub.let_move()
     hub.publish(before)
     mirror = Mirror(hub, elsewhere, "moves")
     assert mirror.run() == ""

@@ -455,6 +455,7 @@ def test_a_repository_that_was_begun_anew_there_is_refused(
         source = vendor.release("vendor/app", "1", image())
         enrolled(hub, vendor)
         assert hub.go(submit(hub, vendor, source)).state is State.PUBLISHED
+        hub.let_move("acme/*")
         vendor.restart_notary()  # which kept everything in memory
         vendor.release("vendor/app", "1", image("anew"))
         with pytest.raises(Untrusted, match="there are two different roots of version 1: the repository was begun"):

@@ -4,10 +4,11 @@
    and the move to the next state are one transaction.
 2. What was signed at another server is fetched from there after its signature held, and not before; what its server
    cannot give now is asked for a few times, then the submission fails and a person may try again.
-3. What is examined is what was verified: bytes are read by digest from the pin in quarantine only (invariant S3).
-4. A verdict is bound to its inputs: digest, policy, advisories, analyser versions, waivers, withdrawals (S4). It is
+3. What would move a locked tag ends at once: it is not fetched, examined or shown to anybody for review.
+4. What is examined is what was verified: bytes are read by digest from the pin in quarantine only (invariant S3).
+5. A verdict is bound to its inputs: digest, policy, advisories, analyser versions, waivers, withdrawals (S4). It is
    given over both parts of the examination of its own round, never over one (S5).
-5. Author and approver differ: a waiver that the author of the submission gave does not count for it.
+6. Author and approver differ: a waiver that the author of the submission gave does not count for it.
 """
 
 import io
@@ -31,6 +32,7 @@ from customhouse.oci.config import InvalidConfig
 from customhouse.oci.digest import Digest
 from customhouse.oci.image import NotAnImage
 from customhouse.oci.manifest import InvalidManifest
+from customhouse.registry.content import TagLocked
 from customhouse.registry.importer import Fetched
 from customhouse.registry.service import RegistryService
 
@@ -76,11 +78,14 @@ class Steps:
             return self._end(row, State.REJECTED, f"{error.message}. {error.hint}".removesuffix(". "))
         faults.point("verify.pin")
         try:
+            self._registry.rules.look(row.official, row.tag, row.digest)  # before anything is fetched or examined
             self._fetch(row, signed.length)
             stored = self._registry.manifest(row.repository, row.digest)
             if stored.size != signed.length:
                 raise Invalid(f"{row.digest} has {stored.size} bytes, and {signed.length} were signed")
             return self._pin(row, self._clock())
+        except TagLocked as error:
+            return self._end(row, State.REJECTED, error.for_submission(row.id))
         except (Invalid, NotFound, TooLarge) as error:  # raised inside the transaction, which is rolled back
             again = f"push {row.reference(self._submissions.host)} again, then sign it"
             if row.origin is not None:
@@ -248,7 +253,7 @@ class Steps:
 
     def _discard_altered(self, row: Submission) -> None:
         """If it was the store that altered the bytes, to push again must bring them again."""
-        gone = self._registry.discard_altered(row.digest)
+        gone = self._registry.integrity.discard_altered(row.digest, self._clock())
         if gone:
             said = f"altered bytes were thrown away ({', '.join(gone)}): the next push brings them again"
             with self._store.write() as tx:

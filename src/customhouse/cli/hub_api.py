@@ -80,9 +80,9 @@ class HubApi:
         """Change something."""
         return self._document("PATCH", path, body=json.dumps(document).encode())
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, **query: str) -> None:
         """Remove something."""
-        self._document("DELETE", path)
+        self._document("DELETE", path, query=query)
 
     def upload(self, path: str, body: Body, size: int, **query: str) -> JSON:
         """Send a file."""

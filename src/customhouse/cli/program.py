@@ -31,6 +31,7 @@ COMMANDS = {
     "source": ("source:source", "Other registries that images may come from."),
     "mirror": ("mirror:mirror", "Official repositories kept at other registries."),
     "repository": ("repository:repository", "Repositories: list, show and delete them."),
+    "rule": ("rule:rule", "Which tags are locked and which may move."),
     "submit": ("submit:submit", "Offer an image that another registry and its trust server have."),
     "submission": ("submission:submission", "Follow, review and withdraw submissions."),
     "waiver": ("waiver:waiver", "Accept a finding, with a reason and until a day."),

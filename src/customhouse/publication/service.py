@@ -9,7 +9,8 @@
 4. A repeat finds the submission no longer `publishing` and does nothing (P6).
 5. Withdrawal takes the same way: new targets without the tag, so that clients with a cache stop too (P7). Content
    that another publication replaced is withdrawn too: its digest is refused, the tag stays with its successor.
-6. What was withdrawn once becomes official again by people only: its verdict says so, or it is judged again.
+6. A locked tag stays on its digest until it is withdrawn: what would move it is rejected, also here.
+7. What was withdrawn once becomes official again by people only: its verdict says so, or it is judged again.
 """
 
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from customhouse.enrolment.service import EnrolmentService, NotEnrolled, Untrust
 from customhouse.errors import Denied, Invalid, NotFound, Unavailable
 from customhouse.publication import plan
 from customhouse.publication.plan import HubKeys
+from customhouse.registry.content import TagLocked
 from customhouse.registry.service import RegistryService
 from customhouse.review.service import ReviewService, checked_reason
 from customhouse.trust.bundle import BundledRepository, BundledRoot
@@ -95,6 +97,8 @@ class PublicationService:
             try:
                 with self._certification.transaction() as tx:
                     return self._commit(tx, row, signed, gun, current, files, now)
+            except TagLocked as error:  # another submission of this tag came first, or a rule did
+                return self._end(row, State.REJECTED, error.for_submission(row.id))
             except VersionConflict:
                 continue
         raise Unavailable(f"{row.official} is being published to by others all the time", hint="It is tried again.")

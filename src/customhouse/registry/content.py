@@ -125,6 +125,25 @@ class ContentInUse(Conflict):
         self.digest, self.user = digest, user
 
 
+class TagLocked(Denied):
+    """The tag stands on another digest and stays there."""
+
+    def __init__(self, repository: str, tag: str, held: Digest) -> None:
+        super().__init__(
+            f"the tag {repository}:{tag} is locked and stays on {held}",
+            hint="Push it as another tag, or ask an administrator for a rule (`customhouse rule add`).",
+        )
+        self.repository, self.tag, self.held = repository, tag, held
+
+    def for_submission(self, submission: str) -> str:
+        """What its publisher reads."""
+        again = f"`customhouse submission retry {submission}`"
+        return (
+            f"{self.message}. Push this image as another tag and sign that. Or ask an administrator for a rule "
+            f"(`customhouse rule add`), or withdraw the tag, and then: {again}"
+        )
+
+
 def needs_of(manifest: Manifest) -> Mapping[Digest, str]:
     """Each piece of content that it is made of, by digest: "blob", "manifest", or "foreign" for a layer that may be
     kept elsewhere (image-spec layer.md, Non-Distributable Layers) and stays while the manifest does if it is here."""

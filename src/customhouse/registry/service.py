@@ -38,6 +38,7 @@ from customhouse.registry.content import (
 )
 from customhouse.registry.following import Following
 from customhouse.registry.integrity import Integrity
+from customhouse.registry.rulebook import Rulebook
 from customhouse.registry.store import Content, Found, Linked, Referrer, RegistryStore
 from customhouse.registry.sweep import ALL_SHARDS, Breach, Grace, Swept
 from customhouse.registry.uploads import Uploads
@@ -54,14 +55,12 @@ class RegistryService:
         self, store: RegistryStore, blobs: BlobStore, audit: Audit, clock: Callable[[], datetime],
         grace: Grace = Grace(),
     ) -> None:  # fmt: skip
-        self.store = store
-        self.blobs = blobs
+        self.store, self.blobs = store, blobs
         self.uploads = Uploads(store, blobs, self.attach_blob, clock)
-        self._audit = audit
-        self._clock = clock
+        self._audit, self._clock, self._grace = audit, clock, grace
         self._raw = RawCache(REMEMBERED_BYTES)
-        self._grace = grace
         self.integrity = Integrity(store, blobs, audit)
+        self.rules = Rulebook(store, audit, clock)
         self._following = Following(store)
         self._collector = Collector(store, blobs, self.uploads, self._following, audit)
 
@@ -162,7 +161,8 @@ class RegistryService:
         self, tx: Connection, repository: str, reference: str, raw: bytes, media_type: str | None, now: datetime,
         tags: Sequence[str] = (),
     ) -> StoredManifest:  # fmt: skip
-        """The same inside `tx`. Raises InvalidManifest, DigestMismatch, ContentMissing, SizeMismatch, InvalidTag."""
+        """The same inside `tx`. Raises InvalidManifest, DigestMismatch, ContentMissing, SizeMismatch, InvalidTag,
+        TagLocked."""
         _check_repository(repository)
         by_digest = Digest.parse(reference) if ":" in reference else None
         names = tuple(tags) if by_digest else (reference,)
@@ -175,6 +175,7 @@ class RegistryService:
             raise DigestMismatch(by_digest, digest)
         needed = needs_of(parsed)
         self.store.lock_repositories(tx, repository)
+        self.rules.check(tx, repository, names, digest)
         held = self.store.linked(tx, repository, [child for child, kind in needed.items() if kind != "manifest"])
         held |= self.store.held(tx, repository, [child for child, kind in needed.items() if kind == "manifest"])
         check_held(repository, parsed, held)
@@ -233,25 +234,26 @@ class RegistryService:
     def delete_manifest(self, repository: str, digest: Digest, actor: str) -> None:
         """With the tags that point at it and the referrers that follow it; content that others hold stays.
 
-        Raises ManifestUnknown, ContentInUse.
+        Raises ManifestUnknown, ContentInUse, TagLocked.
         """
         now = self._clock()
         with self.store.write() as tx:
             self.store.lock_repositories(tx, repository)
             self._found(tx, repository, digest)
             self._not_in_use(tx, repository, digest)
+            self.rules.check(tx, repository, self.store.tags_of(tx, repository, digest), None)
             gone = self._following.drop(tx, repository, digest, now)
             faults.point("registry.manifest.deleted")
             self._log(tx, actor, "manifest.delete", repository, digest, gone.told, now)
 
     def delete_tag(self, repository: str, tag: str, actor: str) -> None:
-        """Raises ManifestUnknown."""
+        """Raises ManifestUnknown, TagLocked."""
         now = self._clock()
         with self.store.write() as tx:
             self.store.lock_repositories(tx, repository)
-            digest = self.remove_tag(tx, repository, tag) if valid_tag(tag) else None
-            if digest is None:
-                raise ManifestUnknown(repository, tag)
+            digest = self._found(tx, repository, tag).digest
+            self.rules.check(tx, repository, [tag], None)
+            self.store.remove_tag(tx, repository, tag)
             self._log(tx, actor, "tag.delete", f"{repository}:{tag}", digest, {}, now)
 
     def delete_blob(self, repository: str, digest: Digest, actor: str) -> None:
@@ -292,21 +294,23 @@ class RegistryService:
         return [*manifests, *blobs]
 
     def set_tag(self, tx: Connection, repository: str, tag: str, digest: Digest, now: datetime) -> None:
-        """Raises InvalidTag, ManifestUnknown."""
+        """Raises InvalidTag, ManifestUnknown, TagLocked."""
         if not valid_tag(tag):
             raise InvalidTag(tag)
         self.store.lock_repositories(tx, repository)
+        self.rules.check(tx, repository, [tag], digest)
         self._found(tx, repository, digest)
         self.store.set_tag(tx, repository, tag, digest, now)
 
     def remove_tag(self, tx: Connection, repository: str, tag: str) -> Digest | None:
-        """Returns what it pointed at, or None where there was no such tag."""
+        """Returns what it pointed at, or None where there was no such tag. Locked or not: whoever asks may withdraw."""
         self.store.lock_repositories(tx, repository)
         return self.store.remove_tag(tx, repository, tag)
 
     def delete_repository(self, tx: Connection, repository: str) -> None:
-        """Let go of everything in it; the sweep collects what no other repository holds."""
+        """Let go of everything in it; the sweep collects what no other repository holds. Raises TagLocked."""
         self.store.lock_repositories(tx, repository)
+        self.rules.check_whole(tx, repository)
         self.store.drop_repository(tx, repository, self._clock())
 
     def tagged(self, tx: Connection, repository: str, digest: Digest) -> bool:
@@ -347,11 +351,6 @@ class RegistryService:
     def breaches(self, rehash: bool = False) -> Iterator[Breach]:
         """Every place where R1 or R4 does not hold; with `rehash`, also bytes that are not those of their digest."""
         return self.integrity.breaches(rehash)
-
-    def discard_altered(self, manifest: Digest) -> list[Digest]:
-        """Throw away the bytes of what this manifest needs where they are not those of their digest any more, so
-        that the next push brings them anew; returns their digests. The rows stay."""
-        return self.integrity.discard_altered(manifest, self._clock())
 
     def _fading(self, repository: str, digest: Digest, found: Linked) -> bool:
         """Is it unused for so long that it may soon be gone? Looked at again: the mark may have been set in vain."""

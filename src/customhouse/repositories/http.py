@@ -1,5 +1,7 @@
-"""The API of repositories: GET /api/v1/repositories, GET|DELETE /api/v1/repositories/{name}."""
+"""The API of repositories: GET /api/v1/repositories, GET|DELETE /api/v1/repositories/{name}; GET|POST|DELETE
+/api/v1/rules, the rules for their tags."""
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -7,11 +9,21 @@ from starlette.routing import Route
 
 from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.errors import Invalid
-from customhouse.problem import Page, reply, routes_of_api
+from customhouse.problem import Page, read_json, reply, routes_of_api
+from customhouse.registry.rulebook import Rulebook
+from customhouse.registry.rules import TagRule
 from customhouse.repositories.service import RepositoriesService, Repository
 
 
-def routes(repositories: RepositoriesService, principal_of: PrincipalOf) -> list[Route]:
+class NewRule(msgspec.Struct):
+    """Tags that match stay on their digest, or may move: patterns with `*`."""
+
+    repositories: str
+    tags: str
+    locked: bool
+
+
+def routes(repositories: RepositoriesService, rules: Rulebook, principal_of: PrincipalOf) -> list[Route]:
     """The door, answering errors as problem+json."""
 
     async def listed(request: Request) -> Response:
@@ -30,8 +42,27 @@ def routes(repositories: RepositoriesService, principal_of: PrincipalOf) -> list
         who = await signed_in(request, principal_of)
         return reply(_json(await run_in_threadpool(repositories.delete, who, request.path_params["name"])))
 
+    async def all_rules(request: Request) -> Response:
+        who = await signed_in(request, principal_of)
+        return reply({"rules": [_rule(each) for each in await run_in_threadpool(rules.all, who)]})
+
+    async def add_rule(request: Request) -> Response:
+        who, body = await signed_in(request, principal_of), await read_json(request, NewRule)
+        made = await run_in_threadpool(
+            lambda: rules.add(who, body.repositories, body.tags, locked=body.locked)
+        )
+        return reply(_rule(made), 201)
+
+    async def remove_rule(request: Request) -> Response:
+        who, asked = await signed_in(request, principal_of), request.query_params
+        await run_in_threadpool(rules.remove, who, asked.get("repositories", ""), asked.get("tags", ""))
+        return Response(status_code=204)
+
     return routes_of_api(
         [
+            Route("/api/v1/rules", all_rules),
+            Route("/api/v1/rules", add_rule, methods=["POST"]),
+            Route("/api/v1/rules", remove_rule, methods=["DELETE"]),
             Route("/api/v1/repositories", listed),
             Route("/api/v1/repositories/{name:path}", show),
             Route("/api/v1/repositories/{name:path}", delete, methods=["DELETE"]),
@@ -43,4 +74,11 @@ def _json(found: Repository) -> dict[str, object]:
     return {
         "repository": found.name, "kind": found.kind.value, "tags": found.tags, "manifests": found.manifests,
         "blobs": found.blobs, "bytes": found.size,
+    }  # fmt: skip
+
+
+def _rule(rule: TagRule) -> dict[str, object]:
+    return {
+        "repositories": rule.repositories, "tags": rule.tags, "locked": rule.locked, "added_by": rule.added_by,
+        "added": rule.added.isoformat(),
     }  # fmt: skip

@@ -73,6 +73,7 @@ class Update(Release):
 
     def prepare(self) -> None:
         self.before = image(self.name + " before")
+        self.site.hub.let_move(f"acme/{self.name}")
         self.site.publish(self.name, "1", self.before)
         self.built = image(self.name)
 

@@ -97,6 +97,7 @@ def test_a_hub_that_hangs_up_is_ended_by_a_second_signal_too(site: Site) -> None
 def test_a_clock_that_was_set_back_lowers_no_version_and_holds_nothing_up(site: Site) -> None:
     """Two days in a wrong future: what was signed then stays in order with what is signed afterwards."""
     before = image("before")
+    site.hub.let_move("acme/web", "1")
     site.publish("web", "1", before)
     site.hub.stop()
     program = site.hub.program

@@ -136,6 +136,7 @@ def test_a_disk_that_fills_in_the_middle_of_an_upload_keeps_what_was_whole(place
 def test_a_signature_on_a_full_disk_is_refused_as_a_whole(place: tuple[Site, SmallDisk]) -> None:
     site, disk = place
     before, built = image("before"), image("after")
+    site.hub.let_move("acme/web")
     site.publish("web", "1", before)
     site.publisher.push("web", "1", built)
     with disk.full():

@@ -112,6 +112,7 @@ def test_a_submission_that_is_overtaken_never_moves_the_tag_back(town: Site, poi
 
 def test_of_many_signatures_of_one_tag_at_once_the_last_one_stands(town: Site) -> None:
     name = town.name("crowd")
+    town.hub.let_move(f"acme/{name}")
     images = [image(f"{name} {number}") for number in range(5)]
     for built in images:
         town.publisher.push(name, f"build-{built.digest.hex[:8]}", built)
@@ -223,6 +224,7 @@ def test_an_approval_and_another_decision_at_once_end_in_one_of_the_two(town: Si
 
 def test_a_withdrawal_that_comes_before_a_publication_of_the_same_tag(town: Site) -> None:
     name = town.name("before")
+    town.hub.let_move(f"acme/{name}")
     first, second = image(f"{name} first"), image(f"{name} second")
     old, _ = town.publish(name, "1", first)
     with town.held_at("publish.signed") as arrived:
@@ -238,6 +240,7 @@ def test_a_withdrawal_that_comes_before_a_publication_of_the_same_tag(town: Site
 
 def test_a_withdrawal_that_comes_after_a_publication_of_the_same_tag_leaves_that_one(town: Site) -> None:
     name = town.name("after")
+    town.hub.let_move(f"acme/{name}")
     first, second = image(f"{name} first"), image(f"{name} second")
     old, _ = town.publish(name, "1", first)
     with town.held_at("withdraw.signed") as arrived:
@@ -311,6 +314,7 @@ def test_what_is_no_longer_signed_at_the_last_look_is_not_published(town: Site, 
 def test_what_was_seen_of_a_publisher_is_remembered_over_a_deletion(town: Site) -> None:
     """Versions that begin again at 1 are an old state for all that the hub knows, after a restart too."""
     name, first = town.name("forgotten"), image("forgotten")
+    town.hub.let_move(f"acme/{name}")
     for number in range(3):
         town.publish(name, "1", image(f"{name} {number}"))
     gun = town.publisher.gun(name)
@@ -334,6 +338,7 @@ def test_an_enrolment_and_a_new_signature_at_once_lose_nothing(town: Site) -> No
         stranger = Publisher(town.hub, town.folder / owner, owner, f"user-{owner}")
         stranger.join()
         first, second = image(f"{owner} 1"), image(f"{owner} 2")
+        town.hub.let_move(f"{owner}/web")
         reference = stranger.release("web", "1", first)
         stranger.push("web", "1", second)
         town.hub.wait_for(reference, "awaiting_enrolment")

@@ -23,6 +23,7 @@ from customhouse.db import Database, Store
 from customhouse.oci.digest import Digest
 from customhouse.registry.store.leftovers import Leftovers, used
 from customhouse.registry.store.rows import Content, Found, Linked, Referrer
+from customhouse.registry.store.rules import RuleRows
 from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
 
 __all__ = ["Content", "Found", "Linked", "Referrer", "RegistryStore"]
@@ -57,7 +58,7 @@ class RegistryStore(Store):
         super().__init__(database)
         self.answers = Answers(database.path, database.engine)
         self.stamp = self.answers.stamp
-        self.leftovers = Leftovers(database)
+        self.leftovers, self.rules = Leftovers(database), RuleRows(database)
         self.local = database.dialect == "sqlite"
         self._insert = insert_sqlite if database.dialect == "sqlite" else insert_postgresql
 
@@ -283,10 +284,13 @@ class RegistryStore(Store):
 
     def remove_tag(self, tx: Connection, repository: str, name: str) -> Digest | None:
         """Returns what it pointed at."""
-        where = and_(tag.c.repository == repository, tag.c.name == name)
-        digest = tx.execute(select(tag.c.digest).where(where)).scalar()
-        tx.execute(delete(tag).where(where))
-        return Digest(digest) if digest else None
+        digest = self.tag_digest(tx, repository, name)
+        tx.execute(delete(tag).where(tag.c.repository == repository, tag.c.name == name))
+        return digest
+
+    def tag_digest(self, tx: Connection, repository: str, name: str) -> Digest | None:
+        found = tx.execute(select(tag.c.digest).where(tag.c.repository == repository, tag.c.name == name)).scalar()
+        return Digest(found) if found else None
 
     def tags(self, tx: Connection, repository: str, after: str, limit: int) -> list[str]:
         query = select(tag.c.name).where(tag.c.repository == repository, tag.c.name > after)

@@ -8,7 +8,21 @@ own transaction; the sweep reads what is set, by a partial index, and nothing el
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, LargeBinary, String, Table, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from customhouse.db import UtcDateTime, metadata
 
@@ -92,4 +106,15 @@ upload = Table(
     Column("id", String(64), primary_key=True),
     Column("repository", _REPOSITORY, nullable=False),
     Column("touched_at", UtcDateTime, nullable=False, index=True),
+)
+tag_rule = Table(
+    "registry_tag_rule",
+    metadata,
+    Column("position", Integer, primary_key=True),
+    Column("repositories", String(255), nullable=False),
+    Column("tags", String(128), nullable=False),
+    Column("locked", Boolean, nullable=False),
+    Column("added_by", String(64), nullable=False),
+    Column("added", UtcDateTime, nullable=False),
+    UniqueConstraint("repositories", "tags"),
 )
