@@ -257,7 +257,9 @@ class Hub:
         with self.accounts.store.read() as tx:
             if self.accounts.store.administrators(tx):
                 return  # a password file that the operator removed stays away
-        self.accounts.add_administrator_if_none(_administrator_password(self.settings))
+        if not self.accounts.add_administrator_if_none(_administrator_password(self.settings)):
+            # Another host was first, and has the right one.
+            (self.settings.data / "admin-password").unlink(missing_ok=True)
 
     def _publisher_exists(self, name: str) -> bool:
         try:

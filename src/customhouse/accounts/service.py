@@ -97,11 +97,21 @@ class AccountsService(Authentication):
     # Users ------------------------------------------------------------------------------------------------------
 
     def add_administrator_if_none(self, password: str, name: str = "admin") -> bool:
-        """First start: True if an administrator was made, False if the hub has one."""
-        with self.store.read() as tx:
-            if self.store.administrators(tx):
+        """First start: True if an administrator was made, False if the hub has one, who may just have been made by
+        another host."""
+
+        def known() -> bool:
+            with self.store.read() as tx:
+                return bool(self.store.administrators(tx))
+
+        if known():
+            return False
+        try:
+            self.add_user(HUB, name, Role.ADMINISTRATOR, password)
+        except NameTaken:
+            if known():
                 return False
-        self.add_user(HUB, name, Role.ADMINISTRATOR, password)
+            raise
         return True
 
     def add_user(self, actor: Principal, name: str, role: Role | str, password: str) -> User:
