@@ -92,14 +92,27 @@ def postgres() -> Iterator[postgresql.PostgreSQL]:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, on each engine in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'hub.db'}"
+        path = tmp_path / "hub.db"
+        if "database" in request.fixturenames:
+            shutil.copy(request.getfixturevalue("blank"), path)
+        return f"sqlite:///{path}"
     server: postgresql.PostgreSQL = request.getfixturevalue("postgres")
-    return server.url()
+    return server.emptied() if "database" in request.fixturenames else server.url()
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that has the tables already: copying it takes a tenth of the time of making them."""
+    path = tmp_path_factory.mktemp("blank") / "hub.db"
+    made = Database(f"sqlite:///{path}")
+    made.create()
+    made.close()
+    return path
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """A database with every imported room's tables, on each engine in turn."""
+    """A database with every imported room's tables, on each engine in turn; nothing is in it."""
     made = Database(database_url)
     made.create()
     yield made

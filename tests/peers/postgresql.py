@@ -48,6 +48,7 @@ class PostgreSQL:
                 stdout=log, stderr=log, cwd=folder, **self._as_account(),
             )
         self._count = 0
+        self._shared: str | None = None
         self._wait()
 
     def url(self) -> str:
@@ -60,6 +61,31 @@ class PostgreSQL:
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f'CREATE DATABASE "{name}"')
         return f"postgresql+psycopg://customhouse@127.0.0.1:{self.port}/{name}"
+
+    def emptied(self) -> str:
+        """The URL of the one database that the tests have in turn: its tables stay, its rows are gone.
+
+        Making a database and its tables takes a quarter of a second, emptying them a few milliseconds.
+        """
+        import psycopg
+
+        if self._shared is None:
+            self._shared = self.url()
+        with psycopg.connect(self._shared.replace("+psycopg", ""), autocommit=True) as admin:
+            # What an earlier test left running would wait for our locks, or we for its.
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            tables = [f'DELETE FROM "{name}"' for (name,) in admin.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            )]
+            counters = [f"SELECT setval('\"{name}\"', 1, false)" for (name,) in admin.execute(
+                "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL"
+            )]
+            if tables:  # foreign keys are not looked at: every row goes
+                admin.execute("; ".join(["SET session_replication_role = replica", *tables, *counters]))
+        return self._shared
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)
