@@ -188,6 +188,14 @@ def test_a_server_that_is_gone_is_unavailable(database_url: str) -> None:
     gone.close()
 
 
+def test_a_database_that_takes_nothing_is_said_to_be_so(things: Database) -> None:
+    """A server that stands by for another one; a file on a disk that became read-only."""
+    said = "PRAGMA query_only = ON" if things.dialect == "sqlite" else "SET TRANSACTION READ ONLY"
+    with pytest.raises(Unavailable, match="cannot be written"), things.write() as tx:
+        tx.exec_driver_sql(said)
+        add(tx, 1)
+
+
 @pytest.mark.needs("postgresql")
 def test_two_writers_who_wait_for_each_other_are_told_to_try_again(database: Database) -> None:
     if database.dialect == "sqlite":

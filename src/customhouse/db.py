@@ -94,7 +94,7 @@ class Database:
             self._writers.acquire()
         self._depth.writing, self._depth.endings = True, []
         try:
-            with _translated(), self.engine.connect() as tx:
+            with _translated(writing=True), self.engine.connect() as tx:
                 tx = tx.execution_options(customhouse_write=True)
                 with tx.begin():
                     yield tx
@@ -165,7 +165,7 @@ def _begin_sqlite(tx: Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(writing: bool = False) -> Iterator[None]:
     """Say in our words what the engine says in its own, where a caller can act on it."""
     try:
         yield
@@ -175,7 +175,9 @@ def _translated() -> Iterator[None]:
             raise StorageFull("the database has no room left", hint="Free disk space; nothing was written.") from error
         if getattr(error.orig, "sqlstate", None) in _COLLISIONS:
             raise Unavailable("somebody else changed the same thing", hint="Try again in a moment.") from error
-        if "readonly database" in said or "read-only file system" in said:
+        # 25006: the server stands by for another one, or was told to take nothing. In `read()` it is our own defect.
+        read_only = writing and getattr(error.orig, "sqlstate", None) == "25006"
+        if read_only or "readonly database" in said or "read-only file system" in said:
             raise Unavailable("the database cannot be written", hint="Look at the hub's disk.") from error
         # SQLite calls a misspelt statement operational too; with a server, it is the server that does not answer.
         remote = not isinstance(error.orig, sqlite3.Error)

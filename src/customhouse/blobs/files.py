@@ -75,7 +75,8 @@ class FileBlobs:
         digest = Digest.of(content)
         try:
             if self.path(digest).read_bytes() == content:
-                os.utime(self.path(digest))
+                with _full_disk():
+                    os.utime(self.path(digest))
                 return digest
         except FileNotFoundError:
             pass
@@ -94,7 +95,7 @@ class FileBlobs:
         return FileUpload(self, upload, self._uploads / upload)
 
     def delete(self, digest: Digest) -> None:
-        with suppress(FileNotFoundError):
+        with _full_disk(), suppress(FileNotFoundError):
             os.unlink(self._where(digest))  # noqa: PTH108  a path object takes a quarter as long as the call
 
     def digests(self, before: datetime | None = None, shard: int | None = None) -> Iterator[Digest]:
@@ -199,7 +200,8 @@ class FileUpload:
 
     def cancel(self) -> None:
         if self._open:
-            self._file.unlink(missing_ok=True)
+            with _full_disk():
+                self._file.unlink(missing_ok=True)
             self._release()
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from customhouse.oci.digest import Digest
 from customhouse.registry.client import RegistryClient
 from customhouse.remote import RemoteError
 from tests.hub_process import PASSWORD, HubProcess, Refused
+from tests.journeys.faults.scenarios import Sweep
 from tests.journeys.faults.site import Site
 from tests.publisher import filler, image
 
@@ -207,6 +208,21 @@ def test_a_submission_waits_for_room_and_goes_on(place: tuple[Site, SmallDisk], 
     found = site.hub.wait_for("staging/acme/web:1", "published", "failed", "rejected")
     assert found["state"] == "published", found["reason"]
     site.assert_published_once("web", "1", built)
+    site.assert_sound()
+
+
+def test_a_collection_on_a_full_disk_takes_what_it_can_and_the_next_one_the_rest(place: tuple[Site, SmallDisk]) -> None:
+    site, disk = place
+    case = Sweep(site)
+    case.prepare()
+    site.hub.stop()
+    with disk.full():
+        done = case.program()
+        assert done.returncode == 0 or "StorageFull" in done.stderr, done.stderr[-2000:]
+    site.hub.start()
+    site.assert_sound()
+    case.act()
+    case.check()
     site.assert_sound()
 
 
