@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tests.hub_process import PASSWORD, HubProcess
 
-from benchmarks import engine, registry, trust
+from benchmarks import collection, engine, registry, trust
 from benchmarks.measure import seconds, table
 from benchmarks.servers import Bench
 
-REGISTRY = {**registry.ROWS, "layers": engine.layers}
+REGISTRY = {**registry.ROWS, "layers": engine.layers, "collection": collection.collection}
 ROWS = [*REGISTRY, "official", "trust"]
 PROGRAMS = ("docker-registry", "notary-server", "nginx", "curl", "wrk", "go")
 CUSTOMHOUSE = str(Path(sys.executable).with_name("customhouse"))
@@ -36,6 +36,8 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=40, help="layers of the image that docker pulls")
     parser.add_argument("--layer-size", type=int, default=32, help="kB of each of them")
     parser.add_argument("--storage-driver", default="overlay2", help="of docker's engine, which also knows vfs")
+    parser.add_argument("--unreachable", type=int, default=100_000, help="blobs that are collected")
+    parser.add_argument("--beside", type=int, default=20, help="seconds of the collection beside pushes")
     options = parser.parse_args()
     needed = [*PROGRAMS, *(["docker", "dockerd"] if "layers" in options.rows else [])]
     missing = [name for name in needed if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]

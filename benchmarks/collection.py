@@ -1,24 +1,27 @@
-"""Garbage collection of many unreachable blobs, beside pushes: `python -m benchmarks.collection [BLOBS] [postgresql]`.
+"""Garbage collection of many unreachable blobs, alone and beside pushes, on SQLite and on PostgreSQL.
 
-1. The floor is what the same files take to unlink one by one, and nothing else.
+1. The floor is what the same files, in the same folders, take to unlink one by one, and nothing else.
 2. The rate of pushes is measured before and during the collection, by a client of the service in another process, which
    stores a blob and a manifest each time.
-3. Collected alone it goes as fast as it can; beside pushes at the pace of a hub that serves.
+3. Collected alone it goes as fast as it can; beside pushes at the pace of a hub that serves, for a while only.
 """
 
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
+from argparse import Namespace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 from sqlalchemy import insert
+from tests.peers.postgresql import PostgreSQL
 
 import customhouse.hub  # noqa: F401  declares every table
+from benchmarks.measure import seconds, table
+from benchmarks.servers import Bench
 from customhouse import migrations
 from customhouse.audit import Audit
 from customhouse.blobs.files import FileBlobs
@@ -26,9 +29,9 @@ from customhouse.db import Database
 from customhouse.hub import SWEEP_PACE
 from customhouse.oci import manifest as m
 from customhouse.oci.digest import Digest
-from customhouse.registry.collector import Pace
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore, tables
+from customhouse.registry.sweep import Swept
 from customhouse.settings import system_clock
 
 CONFIG = b'{"os":"linux","architecture":"amd64"}'
@@ -100,7 +103,7 @@ class Pushes:
 
     def __init__(self, url: str, root: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.collection", "push", url, str(root)], stdout=subprocess.PIPE
+            [sys.executable, "-m", "benchmarks.collection", url, str(root)], stdout=subprocess.PIPE
         )
         assert self._process.stdout
         os.set_blocking(self._process.stdout.fileno(), False)
@@ -117,51 +120,47 @@ class Pushes:
         self._process.wait()
 
 
-def measure(url: str, folder: Path, count: int, pace: Pace = SWEEP_PACE) -> dict[str, float]:
+def collection(bench: Bench, options: Namespace) -> None:
+    """Seconds to collect them, and pushes/s meanwhile."""
+    server = PostgreSQL(bench.folder / "postgresql")
+    try:
+        for name, url in (("SQLite", f"sqlite:///{bench.folder}/collected.db"), ("PostgreSQL", server.url())):
+            _measure(name, url, bench.folder / f"collected-{name}", options.unreachable, options.beside)
+    finally:
+        server.stop()
+
+
+def _measure(name: str, url: str, folder: Path, count: int, most: float) -> None:
     migrations.upgrade(Database(url))
     root = folder / "blobs"
     registry = service(url, root)
     floor = unlinked(folder / "floor", count)
     fill(registry, root, count, "alone")
-    began = time.monotonic()
-    swept = registry.sweep(datetime.now(UTC))
-    alone = time.monotonic() - began
-    assert swept.blobs == count, swept
+    swept: list[Swept] = []
+    alone = seconds(lambda: swept.append(registry.sweep(datetime.now(UTC))))
+    assert swept[0].blobs == count, swept
+    table(f"GC of {count:,} unreachable blobs, {name}", "s", {"customhouse": [alone], "unlink alone": [floor]})
     fill(registry, root, count, "beside")
     pushes = Pushes(url, root)
-    time.sleep(3)
-    pushes.rate()
-    time.sleep(5)
-    before = pushes.rate()
-    began = time.monotonic()
-    while registry.sweep(datetime.now(UTC), shards=(0, 1), pace=pace).more:
-        pass
-    beside = time.monotonic() - began
-    during = pushes.rate()
-    pushes.stop()
-    return {
-        "blobs": count, "unlink_s": floor, "alone_s": alone, "beside_pushes_s": beside, "pushes_before": before,
-        "pushes_during": during, "pushes_kept": during / before,
-    }  # fmt: skip
-
-
-def main(arguments: list[str]) -> None:
-    if arguments[:1] == ["push"]:
-        push(arguments[1], Path(arguments[2]))
-        return
-    count = int(arguments[0]) if arguments else 100_000
-    with tempfile.TemporaryDirectory() as folder:
-        if "postgresql" in arguments:
-            from tests.peers.postgresql import PostgreSQL
-
-            server = PostgreSQL(Path(folder) / "pg")
-            try:
-                print(json.dumps(measure(server.url(), Path(folder), count), indent=1))
-            finally:
-                server.stop()
-        else:
-            print(json.dumps(measure(f"sqlite:///{folder}/hub.db", Path(folder), count), indent=1))
+    try:
+        time.sleep(3)
+        pushes.rate()
+        time.sleep(most / 2)
+        before = pushes.rate()
+        began, blobs = time.monotonic(), 0
+        more = True
+        while more and time.monotonic() - began < most:
+            done = registry.sweep(datetime.now(UTC), shards=(0, 1), pace=SWEEP_PACE)
+            more, blobs = done.more, blobs + done.blobs
+        took, during = time.monotonic() - began, pushes.rate()
+        time.sleep(most / 2)
+        after = pushes.rate()
+    finally:
+        pushes.stop()
+    rates = {"during GC": [during], "without": [before, after]}
+    told = f"{during * 2 / (before + after):.2f} of the rate without; {blobs / took:.0f} blobs/s collected"
+    table(f"pushes beside GC of {count:,} unreachable blobs, {name}", "pushes/s", rates, [("during GC", told)])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    push(sys.argv[1], Path(sys.argv[2]))
