@@ -35,14 +35,14 @@ class Peer:
         self._process.wait(timeout=20)
 
 
-def docker_registry(folder: Path, extra: str = "") -> Peer:
+def docker_registry(folder: Path, extra: str = "", *, port: int = 0, delete: bool = True) -> Peer:
     """Plain HTTP, files in the folder; `extra` is more YAML of its configuration."""
-    port = free_port()
+    port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "registry.yml"
     configuration.write_text(
         f"version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {folder / 'content'}}}\n"
-        f"  delete: {{enabled: true}}\nhttp:\n  addr: 127.0.0.1:{port}\n{extra}"
+        f"  delete: {{enabled: {str(delete).lower()}}}\nhttp:\n  addr: 127.0.0.1:{port}\n{extra}"
     )
     return Peer(["docker-registry", "serve", str(configuration)], port, folder / "registry.log")
 

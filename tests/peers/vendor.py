@@ -32,28 +32,34 @@ PASSPHRASE = "a passphrase"
 
 @dataclass
 class Vendor:
-    """`folder` survives a restart of the registry; the notary-server keeps its metadata in memory."""
+    """`folder` survives a restart of the registry; the trust server keeps all in memory."""
 
     folder: Path
     tls: LoopbackCertificate
     login: bool = False
+    delete: bool = True
     registry: Peer = field(init=False)
     notary: Peer = field(init=False)
 
     def __post_init__(self) -> None:
-        extra = ""
+        self.start_registry()
+        self.start_notary()
+        self.keys = KeyDirectory(self.folder / "trust", lambda role, key, new: PASSPHRASE.encode())
+
+    def start_registry(self, port: int = 0) -> None:
+        extra = f"  tls: {{certificate: {self.tls.certificate}, key: {self.tls.key}}}\n"
         if self.login:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "htpasswd").write_text(HTPASSWD + "\n")
-            extra = f"auth:\n  htpasswd: {{realm: vendor, path: {self.folder / 'htpasswd'}}}\n"
-        tls = f"  tls: {{certificate: {self.tls.certificate}, key: {self.tls.key}}}\n"
-        self.registry = docker_registry(self.folder, tls + extra)
-        self.notary = notary_server(self.folder, self.tls)
-        self.keys = KeyDirectory(self.folder / "trust", lambda role, key, new: PASSPHRASE.encode())
+            extra += f"auth:\n  htpasswd: {{realm: vendor, path: {self.folder / 'htpasswd'}}}\n"
+        self.registry = docker_registry(self.folder, extra, port=port, delete=self.delete)
+
+    def start_notary(self, port: int = 0) -> None:
+        self.notary = notary_server(self.folder, self.tls, port=port)
 
     def restart_notary(self) -> None:
         self.notary.stop()
-        self.notary = notary_server(self.folder, self.tls, port=self.notary.port)
+        self.start_notary(self.notary.port)
 
     def close(self) -> None:
         self.registry.stop()

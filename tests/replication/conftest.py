@@ -1,21 +1,13 @@
 """A real registry and a real trust server to mirror to, and the hub's rooms beside them at the real time."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 
-from customhouse.oci.digest import Digest
-from customhouse.registry.client import RegistryClient
-from customhouse.testing.images import BuiltImage, encode
-from customhouse.trust.client import Anchor, TrustClient
-from customhouse.trust.verify import TrustedRepository
 from tests.peers.certificates import loopback_certificate
-from tests.peers.vendor import SECRET, USER, Vendor, clock, hub
-from tests.rooms import ADMIN, Rooms
+from tests.peers.vendor import Vendor, clock, hub
 
 __all__ = ["clock", "hub"]
-SBOM = "application/vnd.example.sbom+json"
 
 
 @pytest.fixture(scope="module")
@@ -25,64 +17,3 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
     )
     yield made
     made.close()
-
-
-class Mirror:
-    """One mirror of a hub, and what the world sees there."""
-
-    def __init__(self, hub: Rooms, elsewhere: Vendor, name: str, **settings: object) -> None:
-        self.hub, self.elsewhere, self.name = hub, elsewhere, name
-        self.registry, self.trust = elsewhere.registry_url, elsewhere.trust_server
-        self.add(**settings)
-
-    def add(self, **changes: object) -> None:
-        asked = {
-            "trust_url": self.trust, "ca": self.elsewhere.ca, "username": USER, "secret": SECRET,
-            "target": f"{self.name}/{{repository}}",
-        }
-        self.hub.replication.add(ADMIN, self.name, self.registry, **asked | changes)  # type: ignore[arg-type]
-
-    def run(self) -> str:
-        """One run; returns what went wrong."""
-        assert self.hub.mirroring.run(self.name)
-        shown = self.hub.replication.show(ADMIN, self.name)
-        return str(shown["error"] or next((each["error"] for each in shown["states"] if each["error"]), ""))
-
-    def states(self) -> dict[str, str]:
-        shown = self.hub.replication.show(ADMIN, self.name)
-        return {f"{each['repository']}:{tag['tag']}": tag["state"] for each in shown["states"] for tag in each["tags"]}
-
-    def client(self) -> RegistryClient:
-        return RegistryClient(self.elsewhere.transport(self.registry))
-
-    def signed(self, repository: str = "acme/web") -> TrustedRepository:
-        """As somebody sees it who pinned the root that `mirror show` prints."""
-        certificate = self.hub.replication.show(ADMIN, self.name)["root_certificate"]
-        from customhouse.keys import PublicKey
-
-        root = PublicKey.of_certificate(certificate.encode()).canonical_id
-        gun = self.elsewhere.gun(f"{self.name}/{repository}")
-        client = TrustClient(self.elsewhere.transport(self.trust))
-        return client.fetch(gun, Anchor(enrolled=frozenset({root})), datetime.now(UTC))
-
-
-def attest(hub: Rooms, built: BuiltImage, text: str = "sbom", repository: str = "acme/web") -> Digest:
-    """Something that refers to an official image, in the official repository."""
-    body = encode({"sbom": text})
-    empty = b"{}"
-    raw = encode(
-        {
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "artifactType": SBOM,
-            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": str(Digest.of(empty)), "size": 2},
-            "layers": [{"mediaType": SBOM, "digest": str(Digest.of(body)), "size": len(body)}],
-            "subject": {
-                "mediaType": built.media_type, "digest": str(built.digest), "size": len(built.manifest_raw)
-            },
-            "annotations": {"org.example.of": text},
-        }
-    )
-    with hub.database.write() as tx:
-        for each in (empty, body):
-            hub.blobs.add(each)
-            hub.registry.attach_blob(tx, repository, Digest.of(each), hub.clock())
-    return hub.registry.push_manifest(repository, str(Digest.of(raw)), raw, None).digest

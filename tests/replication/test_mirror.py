@@ -11,7 +11,7 @@ from customhouse.testing.images import index
 from customhouse.trust.names import TARGETS
 from tests.conftest import Clock
 from tests.peers.vendor import Vendor
-from tests.replication.conftest import SBOM, Mirror, attest
+from tests.replication.mirror import SBOM, Mirror, attest
 from tests.rooms import ADMIN, Rooms, image
 
 pytestmark = pytest.mark.needs("docker-registry", "notary-server")
