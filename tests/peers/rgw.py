@@ -139,7 +139,7 @@ class Rgw:
         """A new, empty bucket."""
         made = Bucket(self.endpoint, f"b{uuid.uuid4().hex[:16]}")
         address = obstore.sign(made.store(), "PUT", "", timedelta(minutes=1))
-        answer = urllib3.request("PUT", address, retries=False, timeout=20)
+        answer = urllib3.request("PUT", address, retries=False, timeout=90)  # it waits for a gateway that was killed
         assert answer.status == 200, answer.data
         return made
 

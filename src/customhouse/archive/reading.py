@@ -64,6 +64,7 @@ def take_in(
         ArchiveStore(database).read_rows(folder, contents.rows)
         mark.unlink()
     finally:
+        blobs.close()
         database.close()
         held.close()
     return contents

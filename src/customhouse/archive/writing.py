@@ -66,6 +66,7 @@ def export(
         made.run()
         files = _files(settings, folder, with_master_key)
     finally:
+        source.close()
         database.close()
     parts = [part_of(folder, folder / ROWS / f"{name}.jsonl") for name in made.rows]
     contents = Contents(
