@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from customhouse.direct import DirectProtocol
+
 HEAD_SECONDS, BODY_SECONDS = 20.0, 60.0
 BODY_LEAST = 1024
 HEAD_BYTES = 64 * 1024
@@ -23,7 +25,7 @@ _TITLES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header F
 _IDLE, _HEAD, _BODY = range(3)
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(DirectProtocol):
     """One connection; to be put in front of another protocol of uvicorn's by `bounded`."""
 
     head_seconds: ClassVar[float] = HEAD_SECONDS
@@ -69,6 +71,10 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("refused")  # nothing behind it is read
         self._phase, self._size, self._since = _BODY, 0, self.loop.time()
         super().on_headers_complete()
+
+    def body_came(self, count: int) -> None:
+        self._size += count
+        super().body_came(count)
 
     def on_message_complete(self) -> None:
         self._phase, self._size = _IDLE, 0

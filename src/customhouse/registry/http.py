@@ -320,7 +320,7 @@ class Door:
     async def _chunk(self, call: Call, claims: Claims) -> Answer:
         upload = await self._do(self._service.uploads.resume, call.repository, call.reference)
         try:
-            await receive_into(upload, call.receive, self._threads, _expected(call, upload.offset))
+            await receive_into(call.scope, call.receive, upload, self._threads, _expected(call, upload.offset))
         finally:
             await let_go(upload, self._files, self._threads)
         return Answer(202, _upload_headers(call, upload.offset))
@@ -333,7 +333,7 @@ class Door:
         upload = await self._do(uploads.resume, call.repository, call.reference)
         try:
             expected = _expected(call, upload.offset)
-            await receive_into(upload, call.receive, self._threads, length if expected is None else expected)
+            await receive_into(call.scope, call.receive, upload, self._threads, length if expected is None else expected)
             blob = await self._do(uploads.finish, call.repository, call.reference, upload, digest)
         finally:
             await let_go(upload, self._files, self._threads)

@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from customhouse.blobs import BlobStore, Upload
+from customhouse.direct import EXTENSION as DIRECT
+from customhouse.direct import Body, Gone
 from customhouse.errors import Invalid, TooLarge
 from customhouse.oci.digest import Digest
 from customhouse.registry.content import BlobDamaged, StoredBlob
@@ -57,19 +59,32 @@ async def receive_whole(receive: Receive, most: int) -> bytes:
             return b"".join(parts)
 
 
-async def receive_into(upload: Upload, receive: Receive, threads: Executor, expected: int | None) -> None:
+async def receive_into(scope: Scope, receive: Receive, upload: Upload, threads: Executor, expected: int | None) -> None:
     """Append the body to an upload; what came before an error stays in it, whole batches at a time.
 
     Raises WrongLength unless it has `expected` bytes (None: any), StorageFull, ClientGone.
     """
+    first = await _next(receive)
+    take = (scope.get("extensions") or {}).get(DIRECT) if first.get("more_body") else None
+    rest: Body | None = take() if take is not None else None
+    if rest is not None:
+        total = await _receive_direct(first["body"], rest, upload, threads)
+    else:
+        total = await _receive_parsed(first, receive, upload, threads, expected)
+    if expected is not None and total != expected:
+        raise WrongLength(expected, str(total))
+
+
+async def _receive_parsed(
+    message: Message, receive: Receive, upload: Upload, threads: Executor, expected: int | None
+) -> int:
+    """A body as the parser of HTTP gives it; returns its size."""
     loop = asyncio.get_running_loop()
     writing: asyncio.Future[None] | None = None
     batch: list[bytes] = []
     held = total = 0
-    more = True
     try:
-        while more:
-            message = await _next(receive)
+        while True:
             part = message.get("body", b"")
             more = message.get("more_body", False)
             total += len(part)
@@ -83,14 +98,37 @@ async def receive_into(upload: Upload, receive: Receive, threads: Executor, expe
                     await writing
                 writing = loop.run_in_executor(threads, _write, upload, batch)
                 batch, held = [], 0
+            if not more:
+                return total
+            message = await _next(receive)
     finally:
         # Also on the way out of an error: nobody may close the file under the thread, and what arrived is kept.
         if writing is not None:
             await asyncio.shield(writing)
         if batch:
             await asyncio.shield(loop.run_in_executor(threads, _write, upload, batch))
-    if expected is not None and total != expected:
-        raise WrongLength(expected, str(total))
+
+
+async def _receive_direct(first: bytes, rest: Body, upload: Upload, threads: Executor) -> int:
+    """A body out of the connection's own buffers, after what had come with the head; returns its size."""
+    loop = asyncio.get_running_loop()
+    size = len(first)
+    held = memoryview(first)
+    writing = loop.run_in_executor(threads, upload.write, held)
+    try:
+        while (piece := await rest.next()) is not None:
+            await writing
+            rest.give_back(held)
+            size += len(piece)
+            held, writing = piece, loop.run_in_executor(threads, upload.write, piece)
+    except Gone:
+        raise ClientGone from None
+    finally:
+        try:
+            await asyncio.shield(writing)
+        finally:
+            rest.leave()
+    return size
 
 
 async def let_go(upload: Upload, here: bool, threads: Executor) -> None:
