@@ -1,8 +1,8 @@
 """The bytes of a large body straight from the connection into buffers, past the parser of HTTP and its small pieces.
 
-1. Offered in the scope's extensions for a body of a length that was declared. What had come with the head is read in the
-   usual way first; `DirectProtocol.take` then sets another protocol in its place (asyncio's BufferedProtocol) until the
-   body is whole, over TLS as well as without. Who does not ask for it receives as ever.
+1. Offered in the scope's extensions for a body of a length that was declared. What had come with the head is read in
+   the usual way first; `DirectProtocol.take` then sets another protocol in its place (asyncio's BufferedProtocol) until
+   the body is whole, over TLS as well as without. Who does not ask for it receives as ever.
 2. Never a byte behind the body is taken: it is the next request's.
 3. Memory is bounded: BUFFERS of BUFFER bytes for each body. While all are full nothing is read, and it is the server
    that waits; else the body's pace is watched like any other (http_limits.py).
@@ -11,7 +11,6 @@
 
 import asyncio
 from collections import deque
-from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol

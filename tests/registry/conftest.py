@@ -21,12 +21,14 @@ from customhouse.audit import Audit
 from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
 from customhouse.errors import Denied
+from customhouse.http_limits import bounded
 from customhouse.oci import manifest as m
 from customhouse.oci.digest import Digest
 from customhouse.registry.http import routes
 from customhouse.registry.service import RegistryService
 from customhouse.registry.store import RegistryStore
 from customhouse.registry.transfer import ZeroCopy
+from customhouse.shortcut import protocol
 from tests.conftest import Clock
 
 EVERYTHING = frozenset({"pull", "push", "delete"})
@@ -180,7 +182,8 @@ class Served:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1, **options)
+        options = {"http": bounded(protocol(lambda *_: None)), "lifespan": "off", **options}
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **options)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self.socket]}, daemon=True)
         self._thread.start()

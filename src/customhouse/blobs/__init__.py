@@ -55,7 +55,7 @@ class Upload(Protocol):
         """How many bytes are there."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append. Raises StorageFull, and then `offset` is as before."""
+        """Append; the memory is the caller's again afterwards. Raises StorageFull, and then `offset` is as before."""
 
     def commit(self, expected: Digest) -> int:
         """Make it the blob `expected`, durably; returns the size in bytes. Raises DigestMismatch, StorageFull."""

@@ -166,7 +166,7 @@ class S3Upload:
                 if len(self._buffer) >= PART:
                     self._begin()
             else:
-                self._writer.write(data)
+                self._writer.write(bytes(data))  # the caller's memory is the caller's again when this returns
         except BaseException:
             self._fail()
             raise

@@ -332,8 +332,9 @@ class Door:
         uploads = self._service.uploads
         upload = await self._do(uploads.resume, call.repository, call.reference)
         try:
-            expected = _expected(call, upload.offset)
-            await receive_into(call.scope, call.receive, upload, self._threads, length if expected is None else expected)
+            declared = _expected(call, upload.offset)
+            expected = length if declared is None else declared
+            await receive_into(call.scope, call.receive, upload, self._threads, expected)
             blob = await self._do(uploads.finish, call.repository, call.reference, upload, digest)
         finally:
             await let_go(upload, self._files, self._threads)

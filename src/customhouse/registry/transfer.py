@@ -1,6 +1,7 @@
 """Bytes between a connection and a file, without stopping the loop and without needless copies.
 
-1. Receiving is pipelined: the loop takes batch n+1 while a thread hashes and writes batch n.
+1. Receiving is pipelined: the loop takes batch n+1 while a thread hashes and writes batch n. The rest of a large body
+   comes in the connection's own buffers where the server offers it (direct.py).
 2. Sending: up to 64 KiB are read in the loop (a hop to a thread costs more), larger content goes by sendfile where the
    server offers it, else in chunks of 1 MiB read by a thread.
 3. `ZeroCopy` wraps the outermost application and offers sendfile on plain TCP under uvicorn's httptools protocol. It
