@@ -4,8 +4,10 @@ crane and oras. And as the administrator sees them, when a server is down, a log
 
 import base64
 import json
+import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,16 @@ import pytest
 
 from customhouse.oci.digest import Digest
 from customhouse.testing.images import BuiltImage, index
-from tests.hub_process import HubProcess
+from tests.hub_process import PASSWORD, HubProcess
 from tests.journeys.people import Done, Person
 from tests.journeys.test_foreign_pushers import attested
 from tests.peers.certificates import LoopbackCertificate, loopback_certificate
 from tests.peers.dockerd import Dockerd, dockerd
 from tests.peers.gotools import go_tool
+from tests.peers.network import Relay
+from tests.peers.postgresql import PostgreSQL
 from tests.peers.vendor import SECRET, USER, Vendor, clock, hub
-from tests.publisher import image
+from tests.publisher import Publisher, image
 from tests.replication.mirror import SBOM, Mirror, attest
 from tests.rooms import ADMIN, Rooms
 
@@ -179,3 +183,111 @@ def test_a_registry_that_deletes_nothing_keeps_content_that_nobody_signs_any_mor
         assert mirror.states() == {"acme/web:1": "signed", "acme/web:2": "signed"}
     finally:
         firm.close()
+
+
+class Office:
+    """A hub as a process of its own, its publisher, and the administrator's command line."""
+
+    def __init__(self, folder: Path, elsewhere: Vendor, **settings: str) -> None:
+        self.hub, self.elsewhere = HubProcess(folder / "hub" / "data", settings=settings).start(), elsewhere
+        self.publisher = Publisher(self.hub, folder / "keys")
+        self.publisher.enrol()
+        self.admin = Person("admin", self.hub, folder / "admin", "unix:///none")
+        sign_in = ("login", self.hub.url, "-u", "admin", "--password-stdin", "--ca-file", self.hub.ca)
+        self.admin.customhouse_does(*sign_in, stdin=PASSWORD)
+
+    def publish(self, tag: str) -> BuiltImage:
+        built = image(tag)
+        self.hub.wait_for(self.publisher.release("web", tag, built), "published")
+        return built
+
+    def add(self, name: str, secret: str = SECRET) -> Done:
+        there = self.elsewhere
+        words = ("mirror", "add", name, there.registry_url, "--trust", there.trust_server, "--username", USER)
+        more = ("--password-stdin", "--authority", there.tls.ca, "--as", f"{name}/{{repository}}")
+        return self.admin.customhouse(*words, *more, stdin=secret)
+
+    def shown(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.hub.api("GET", f"/api/v1/mirrors/{name}")
+        return found
+
+    def states(self, name: str) -> dict[str, str]:
+        return {tag["tag"]: tag["state"] for each in self.shown(name)["states"] for tag in each["tags"]}
+
+    def waits(self, name: str, expected: Callable[[dict[str, Any]], bool], seconds: float = 40) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while not expected(shown := self.shown(name)):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.1)
+        return shown
+
+
+@pytest.fixture
+def office(tmp_path: Path, elsewhere: Vendor) -> Iterator[Office]:
+    made = Office(tmp_path, elsewhere)
+    yield made
+    made.hub.close()
+
+
+def test_a_wrong_login_and_servers_that_are_down_are_told_and_what_was_meant_is_done_later(
+    office: Office, elsewhere: Vendor
+) -> None:
+    office.publish("1")
+    office.add("hard", "wrong")
+    done = office.admin.customhouse("mirror", "run", "hard").refused("not accepted", "It is tried again by itself.")
+    assert done.code == 3 and "wrong" not in done.said.replace("is wrong", "")
+    office.add("hard")
+    assert office.admin.customhouse("mirror", "run", "hard").code == 0
+    assert office.states("hard") == {"1": "signed"}
+
+    elsewhere.registry.stop()
+    office.publish("2")
+    shown = office.waits("hard", lambda shown: shown["attempts"] >= 2)
+    assert elsewhere.registry.host in shown["error"] and office.states("hard") == {"1": "signed"}
+    elsewhere.start_registry(elsewhere.registry.port)
+    office.waits("hard", lambda shown: shown["states"][0]["as_wanted"] and not shown["error"])
+    assert office.states("hard") == {"1": "signed", "2": "signed"}
+
+    elsewhere.notary.stop()
+    office.add("late")
+    shown = office.waits("late", lambda shown: shown["attempts"] >= 1)
+    assert elsewhere.notary.host in shown["error"]
+    assert office.states("late") == {"1": "sent", "2": "sent"}
+    elsewhere.start_notary(elsewhere.notary.port)
+    office.waits("late", lambda shown: shown["states"][0]["as_wanted"] and not shown["error"])
+    assert office.states("late") == {"1": "signed", "2": "signed"}
+    assert office.hub.doctor() == []
+
+
+@pytest.mark.needs("postgresql")
+def test_of_two_hubs_one_works_on_a_mirror_and_the_other_takes_over_when_it_dies(
+    tmp_path: Path, elsewhere: Vendor, postgres: PostgreSQL
+) -> None:
+    orders, database, key = tmp_path / "orders", postgres.url(), tmp_path / "master-key"
+    key.write_text(os.urandom(32).hex())
+    settings = {"database": database, "master_key_file": str(key)}
+    office = Office(tmp_path / "one", elsewhere, fault=f"@{orders}", **settings)
+    other = HubProcess(tmp_path / "two" / "data", office.hub.port, settings, address="127.0.0.2")
+    relay = None
+    try:
+        built = office.publish("1")
+        other.data.mkdir(parents=True)
+        (other.data / "blobs").symlink_to(office.hub.data / "blobs")
+        orders.write_text("hold mirror.sent:1 once\n")
+        office.add("two")
+        passed = orders.with_name("orders.passed")
+        office.waits("two", lambda shown: "mirror.sent" in passed.read_text())
+        other.start()
+        time.sleep(5)  # two turns of the other's duties
+        shown = office.shown("two")
+        assert (shown["running"], office.states("two")) == (True, {})
+        office.hub.kill()
+        relay = Relay(("127.0.0.1", other.port), ("127.0.0.2", other.port))
+        office.waits("two", lambda shown: bool(shown["states"]) and shown["states"][0]["as_wanted"], seconds=60)
+        entries = office.hub.api("GET", "/api/v1/audit?after=0&limit=1000")["entries"]
+        assert [each["digest"] for each in entries if each["action"] == "mirror.publish"] == [built.digest]
+    finally:
+        office.hub.close()
+        other.close()
+        if relay:
+            relay.stop()
