@@ -22,6 +22,7 @@ ON_BOTH = (
     "publish.commit.state", "publish.commit.trust", "publish.commit.end", "withdraw.commit.state",
     "withdraw.commit.end", "verify.commit", "judge.commit", "workflow.started", "workflow.step.done",
     "workflow.step.recorded", "db.commit", "db.committed", "registry.manifest.commit", "migrations.commit",
+    "mirror.run.taken", "mirror.trust.sent", "mirror.withdrawn", "mirror.settled",
 )
 
 
