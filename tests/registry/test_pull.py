@@ -119,8 +119,11 @@ def test_a_blob_comes_over_tls_without_sendfile(
     context = ssl.create_default_context(cafile=str(certificate))
     with urllib3.HTTPSConnectionPool("127.0.0.1", port, ssl_context=context, retries=False) as pool:
         path = f"/v2/{WEB}/blobs/{digest}"
-        reply = pool.request("GET", path, headers={"Authorization": "Bearer alice"})
-        assert (reply.status, reply.data == LARGE) == (200, True)
+        for _ in range(2):  # out of the page cache, and from the disk
+            reply = pool.request("GET", path, headers={"Authorization": "Bearer alice"})
+            assert (reply.status, reply.data == LARGE) == (200, True)
+            with service.blobs.open(Digest(digest)) as content:
+                os.posix_fadvise(content.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def test_sendfile_is_offered_by_the_uvicorn_that_is_installed(

@@ -3,7 +3,7 @@
 1. Receiving is pipelined: the loop takes batch n+1 while a thread hashes and writes batch n. The rest of a large body
    comes in the connection's own buffers where the server offers it (direct.py).
 2. Sending: up to 64 KiB are read in the loop (a hop to a thread costs more), larger content goes by sendfile where the
-   server offers it, else in chunks of 1 MiB read by a thread.
+   server offers it, else in chunks: what the page cache holds is read in the loop too, the rest by a thread.
 3. `ZeroCopy` wraps the outermost application and offers sendfile on plain TCP under uvicorn's httptools protocol. It
    reaches that protocol through its `send`; where anything looks different (TLS, another server, a newer uvicorn) it
    offers nothing and the chunks go the usual way. A slow client holds no thread: a full socket is waited for in the
@@ -30,6 +30,7 @@ from customhouse.registry.wire import Span
 INLINE = 64 * 1024
 CHUNK = 1024 * 1024
 STALLED_SECONDS = 60.0
+AtHand = Callable[[int, int], bytes | bytearray | None]
 _EXTENSION = "http.response.zerocopysend"
 _AT_ONCE = 16 * 1024 * 1024
 
@@ -171,7 +172,7 @@ async def send_content(scope: Scope, send: Send, content: BinaryIO, span: Span, 
     elif _EXTENSION in (scope.get("extensions") or {}):
         await send({"type": _EXTENSION, "fd": fd, "offset": span.start, "count": span.count, "threads": threads})
     else:
-        await _send_read(send, span, lambda size, offset: os.pread(fd, size, offset), threads)
+        await _send_read(send, span, lambda size, offset: os.pread(fd, size, offset), threads, partial(_cached, fd))
 
 
 class ZeroCopy:
@@ -259,15 +260,31 @@ def _wake(ready: "asyncio.Future[None]") -> None:
         ready.set_result(None)
 
 
-async def _send_read(send: Send, span: Span, read: Callable[[int, int], bytes], threads: Executor) -> None:
+async def _send_read(
+    send: Send, span: Span, read: Callable[[int, int], bytes], threads: Executor, at_hand: AtHand = lambda *_: None
+) -> None:
+    """In chunks of 1 MiB read by a thread, or as much as is `at_hand` without waiting."""
     loop = asyncio.get_running_loop()
     offset, end = span.start, span.start + span.count
     while offset < end:
-        piece = await loop.run_in_executor(threads, read, min(CHUNK, end - offset), offset)
+        piece = at_hand(min(CHUNK // 2, end - offset), offset)
+        if piece is None:
+            piece = await loop.run_in_executor(threads, read, min(CHUNK, end - offset), offset)
+        else:
+            await asyncio.sleep(0)  # others' turn, also where the socket never fills
         if not piece:
             raise OSError("the content is shorter than its row says")
         offset += len(piece)
         await send({"type": "http.response.body", "body": piece, "more_body": offset < end})
+
+
+def _cached(fd: int, size: int, offset: int) -> bytearray | None:
+    """These bytes if memory holds them all: a thread would cost more than reading them does."""
+    buffer = bytearray(size)
+    try:
+        return buffer if os.preadv(fd, [buffer], offset, os.RWF_NOWAIT) == size else None
+    except OSError:  # not there (EAGAIN), or a file system that cannot tell
+        return None
 
 
 def _read_at(content: BinaryIO, size: int, offset: int) -> bytes:
