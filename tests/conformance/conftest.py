@@ -17,6 +17,6 @@ def rgw() -> "Iterator[Rgw]":
     from tests.peers.rgw import Rgw  # its client is an extra, which the other peers do without
 
     with tempfile.TemporaryDirectory(prefix="customhouse-rgw-", ignore_cleanup_errors=True) as folder:
-        gateway = Rgw(Path(folder))
+        gateway = Rgw(Path(folder) / "ceph")
         yield gateway
         gateway.stop()

@@ -11,8 +11,10 @@ import pytest
 from customhouse.blobs import UploadBusy, leases
 from customhouse.blobs.bucket import Place
 from customhouse.blobs.s3 import S3Blobs
+from customhouse.db import Database
 from customhouse.oci.digest import Digest
 from tests.blob_contract import CONTENT, DIGEST, SMALL, Make, StoreContract
+from tests.conformance.test_collection import stress
 from tests.peers.rgw import KEY, SECRET, Bucket, Rgw
 
 pytestmark = [pytest.mark.needs("radosgw", "ceph", "ceph-mon", "ceph-osd"), pytest.mark.timeout(300)]
@@ -144,3 +146,10 @@ upload.commit(Digest.of(b"piece" * {pieces} + b"end"))
     upload.commit(digest)
     assert make().open(digest).read() == content
     assert [key for key in bucket.objects() if "uploads" in key] == []
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_while_everything_is_pushed_deleted_and_collected(
+    database: Database, database_url: str, bucket: Bucket
+) -> None:
+    stress(database_url, f"s3://{bucket.name}/hub@{bucket.endpoint}", 12)

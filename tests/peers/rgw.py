@@ -49,6 +49,8 @@ mon data = {folder}/mon
 [osd.0]
 osd data = {folder}/osd0
 osd objectstore = bluestore
+osd class update on start = false
+osd crush update on start = false
 bluestore block size = 10737418240
 [client.rgw]
 rgw frontends = beast endpoint=127.0.0.1:{ports[0]}
@@ -86,12 +88,6 @@ class Rgw:
     """One running gateway; `endpoint` is where it listens."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            self._begin(folder / "1")
-        except (AssertionError, subprocess.TimeoutExpired):  # rarely the disk is not seen by the monitor: once more
-            self._begin(folder / "2")
-
-    def _begin(self, folder: Path) -> None:
         self.folder = folder
         for name in ("run", "mon", "osd0", "rgw"):
             (folder / name).mkdir(parents=True)
@@ -106,7 +102,9 @@ class Rgw:
                      "--fsid", fsid, str(folder / "monmap"), configured=False)
             self._do("ceph-mon", "--mkfs", "-i", "a", "--monmap", str(folder / "monmap"))
             self._start("ceph-mon", "-i", "a", "-f")
-            self._do("ceph", "osd", "new", disk)
+            self._ask("osd", "new", disk)
+            # The disk would say so itself, and gives up where it does before it knows the monitor.
+            self._ask("osd", "crush", "add", "osd.0", "1", "host=here", "root=default")
             self._do("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
             self._start("ceph-osd", "-i", "0", "-f")
             self._do("radosgw-admin", "user", "create", "--uid=test", "--display-name=test",
@@ -169,6 +167,18 @@ class Rgw:
         assert done.returncode == 0, f"{program}: {done.stderr[-2000:]}"
         return done.stdout
 
+    def _ask(self, *words: str) -> None:
+        """Of the monitor, once it answers: at first it refuses whoever asks."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self._do("ceph", *words)
+                return
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
     def _log(self, program: str) -> str:
         return (self.folder / f"{program}.out").read_text()[-2000:]
 
@@ -181,7 +191,7 @@ def _find(program: str) -> str:
 
 def _free_ports(count: int) -> list[int]:
     """That many loopback ports in a row that nothing listens on at this moment: the disk wants a range."""
-    for first in range(20_000 + os.getpid() % 10_000, 60_000, count):
+    for first in range(20_000 + os.getpid() * count % 12_000, 60_000, count):  # each process its own
         held: list[socket.socket] = []
         try:
             for port in range(first, first + count):

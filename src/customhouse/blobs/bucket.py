@@ -11,6 +11,7 @@ S3 API reference: PutObject (If-None-Match), CopyObject, multipart upload, ListO
 
 import io
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ LARGEST_COPY = 5 * 1024**3
 _AT_ONCE = 2  # parts of one upload on their way
 _FIRST_WINDOW, _LARGEST_WINDOW = 256 * 1024, 8 * 1024 * 1024
 _QUICK, _LONG = timedelta(seconds=20), timedelta(seconds=300)
+_DELETIONS = 3
 _BIG_COPY = 256 * 1024 * 1024
 _log = logging.getLogger("customhouse.blobs")
 
@@ -125,10 +127,20 @@ class Bucket:
         """Those that are not there are no failure."""
         with _failures():
             for key in keys:  # bulk deletion is not spoken by every store
-                try:
-                    obstore.delete(self._store, key)
-                except FileNotFoundError:
-                    pass
+                self._delete(key)
+
+    def _delete(self, key: str) -> None:
+        for turn in range(_DELETIONS):
+            try:
+                obstore.delete(self._store, key)
+                return
+            except FileNotFoundError:
+                return
+            except x.GenericError as error:
+                # An answer about one object, which the library does not repeat: two deleted it at once.
+                if turn == _DELETIONS - 1 or "DeleteObjects request failed" not in str(error):
+                    raise
+                time.sleep(0.1)
 
     def copy(self, source: str, target: str, size: int) -> None:
         """In the store itself; `size` may be LARGEST_COPY at most."""
