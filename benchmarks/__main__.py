@@ -15,11 +15,14 @@ from pathlib import Path
 
 from tests.hub_process import PASSWORD, HubProcess
 
-from benchmarks import collection, engine, registry, trust
+from benchmarks import collection, engine, registry, scale, trust
 from benchmarks.measure import seconds, table
 from benchmarks.servers import Bench
 
-REGISTRY = {**registry.ROWS, "layers": engine.layers, "collection": collection.collection}
+REGISTRY = {
+    **registry.ROWS, "layers": engine.layers, "uploads": scale.uploads, "million": scale.million,
+    "collection": collection.collection,
+}  # fmt: skip
 ROWS = [*REGISTRY, "official", "trust"]
 PROGRAMS = ("docker-registry", "notary-server", "nginx", "curl", "wrk", "go")
 CUSTOMHOUSE = str(Path(sys.executable).with_name("customhouse"))
@@ -38,6 +41,9 @@ def main() -> int:
     parser.add_argument("--storage-driver", default="overlay2", help="of docker's engine, which also knows vfs")
     parser.add_argument("--unreachable", type=int, default=100_000, help="blobs that are collected")
     parser.add_argument("--beside", type=int, default=20, help="seconds of the collection beside pushes")
+    parser.add_argument("--uploads", type=int, default=8, help="uploads at the same time")
+    parser.add_argument("--upload-size", type=int, default=1000, help="MB of each of them")
+    parser.add_argument("--manifests", type=int, default=1_000_000, help="manifests and tags of the full hub")
     options = parser.parse_args()
     needed = [*PROGRAMS, *(["docker", "dockerd"] if "layers" in options.rows else [])]
     missing = [name for name in needed if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]

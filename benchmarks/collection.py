@@ -122,7 +122,7 @@ class Pushes:
 
 def collection(bench: Bench, options: Namespace) -> None:
     """Seconds to collect them, and pushes/s meanwhile."""
-    server = PostgreSQL(bench.folder / "postgresql")
+    server = PostgreSQL(bench.folder / "postgresql", durable=True)
     try:
         for name, url in (("SQLite", f"sqlite:///{bench.folder}/collected.db"), ("PostgreSQL", server.url())):
             _measure(name, url, bench.folder / f"collected-{name}", options.unreachable, options.beside)

@@ -21,10 +21,11 @@ class Load:
     requests: int
 
 
-def wrk(url: str, headers: dict[str, str], seconds: int) -> Load:
-    """GET over 32 connections by one thread; every answer must be a success."""
+def wrk(url: str, headers: dict[str, str], seconds: int, script: Path | None = None) -> Load:
+    """GET over 32 connections by one thread, of what a script says if there is one; every answer must be a success."""
     sent = {**headers, "accept": "application/vnd.oci.image.manifest.v1+json"}
     words = [word for name, value in sent.items() for word in ("-H", f"{name}: {value}")]
+    words += ["-s", str(script)] if script else []
     shown = run(["wrk", "-t1", "-c32", f"-d{seconds}s", *words, url])
     assert "Non-2xx" not in shown, shown
     rate = re.search(r"Requests/sec:\s+([\d.]+)", shown)[1]  # type: ignore[index]

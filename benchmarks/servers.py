@@ -43,9 +43,8 @@ class Bench:
         self.notary = notary_server(folder / "notary", self.tls)
         self.hub = HubProcess(folder / "hub" / "data").start()
         self.hub_plain = plain_hub(folder / "hub-plain" / "data")
-        for hub, scheme in ((self.hub, "https"), (self.hub_plain, "http")):
-            _call(hub, scheme, "POST", "/api/v1/users", {"name": "alice", "role": "publisher", "password": PASSWORD})
-            _call(hub, scheme, "POST", "/api/v1/publishers", {"name": "acme", "members": ["alice"]})
+        add_publisher(self.hub)
+        add_publisher(self.hub_plain, "http")
 
     def targets(self, repository: str = "staging/acme/bench") -> list[Target]:
         """The registries: ours and the peer, each with and without TLS."""
@@ -115,6 +114,17 @@ def pid_of(hub: HubProcess) -> int:
     return hub.process.pid
 
 
+def add_publisher(hub: HubProcess, scheme: str = "https") -> None:
+    """alice of acme."""
+    _call(hub, scheme, "POST", "/api/v1/users", {"name": "alice", "role": "publisher", "password": PASSWORD})
+    _call(hub, scheme, "POST", "/api/v1/publishers", {"name": "acme", "members": ["alice"]})
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started and that still run."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def _call(hub: HubProcess, scheme: str, method: str, path: str, body: object) -> None:
     pool = urllib3.PoolManager(cert_reqs="CERT_NONE")
     answer = pool.request(
@@ -126,9 +136,8 @@ def _call(hub: HubProcess, scheme: str, method: str, path: str, body: object) ->
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and of its children so far."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     used = 0
-    for one in (str(pid), *children):
+    for one in (pid, *children(pid)):
         parts = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         used += int(parts[11]) + int(parts[12])
     return used / 100

@@ -24,9 +24,9 @@ def find(program: str) -> str | None:
 
 
 class PostgreSQL:
-    """One running cluster; `url(name)` makes an empty database of its own."""
+    """One running cluster; `url(name)` makes an empty database of its own. Tests need none that is durable."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         initdb, postgres = find("initdb"), find("postgres")
         assert initdb and postgres, "PostgreSQL is not installed: apt-get install postgresql"
         self.port = free_port()
@@ -44,7 +44,7 @@ class PostgreSQL:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [postgres, "-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), "-k", "",
-                 "-c", "fsync=off", "-c", "max_connections=300", "-c", "shared_buffers=64MB"],
+                 "-c", f"fsync={'on' if durable else 'off'}", "-c", "max_connections=300", "-c", "shared_buffers=64MB"],
                 stdout=log, stderr=log, cwd=folder, **self._as_account(),
             )
         self._count = 0
