@@ -95,6 +95,7 @@ ROUTES = {
     "GET /api/v1/mirrors/{name}": ("how it stands: each repository and tag, and what went wrong", ADMIN),
     "DELETE /api/v1/mirrors/{name}": ("forget it; what was sent stays there", ADMIN),
     "POST /api/v1/mirrors/{name}/run": ("run it now, and look at everything there", ADMIN),
+    "POST /api/v1/mirrors/{name}/rotate": ("a new `role`, root or targets, for its host; runs it", ADMIN),
     "GET /api/v1/mirrors/{name}/bundle": ("what its consumers pin: a trust bundle", ADMIN),
     "POST /api/v1/submissions": (
         "offer what is signed elsewhere: `source`, `trust_server`, `repository`, `tag`", "its publisher's members"

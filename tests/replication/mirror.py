@@ -42,13 +42,16 @@ class Mirror:
     def client(self) -> RegistryClient:
         return RegistryClient(self.elsewhere.transport(self.registry))
 
-    def signed(self, repository: str = "acme/web") -> TrustedRepository:
-        """As somebody sees it who pinned the root that `mirror show` prints."""
+    def root_key(self) -> str:
+        """Of the certificate that `mirror show` prints."""
         certificate = self.hub.replication.show(ADMIN, self.name)["root_certificate"]
-        root = PublicKey.of_certificate(certificate.encode()).canonical_id
+        return PublicKey.of_certificate(certificate.encode()).canonical_id
+
+    def signed(self, repository: str = "acme/web", anchor: Anchor | None = None) -> TrustedRepository:
+        """As somebody sees it who pinned that root, or another one."""
         gun = self.elsewhere.gun(f"{self.name}/{repository}")
         client = TrustClient(self.elsewhere.transport(self.trust))
-        return client.fetch(gun, Anchor(enrolled=frozenset({root})), datetime.now(UTC))
+        return client.fetch(gun, anchor or Anchor(enrolled=frozenset({self.root_key()})), datetime.now(UTC))
 
 
 def attest(hub: Rooms, built: BuiltImage, text: str = "sbom", repository: str = "acme/web") -> Digest:

@@ -7,8 +7,11 @@ import pytest
 from customhouse.keys import PrivateKey
 from customhouse.oci.manifest import parse_manifest
 from customhouse.remote import RemoteNotFound
+from customhouse.replication.run import LEASE
 from customhouse.testing.images import index
+from customhouse.trust.client import Anchor
 from customhouse.trust.names import TARGETS
+from customhouse.trust.verify import TrustError
 from tests.conftest import Clock
 from tests.peers.vendor import Vendor
 from tests.replication.mirror import SBOM, Mirror, attest
@@ -186,3 +189,44 @@ def test_a_rotated_release_key_is_taken_there_too(hub: Rooms, elsewhere: Vendor,
     assert signed.signers("1") == ["customhouse"]
     delegated = signed.targets[TARGETS].body.delegations
     assert {listed for entry in delegated for listed in entry.keys.key_ids} == {key.public.key_id}
+
+
+def test_whoever_pinned_a_root_that_was_rotated_goes_on(hub: Rooms, elsewhere: Vendor, clock: Clock) -> None:
+    hub.publish(image())
+    mirror = Mirror(hub, elsewhere, "turned")
+    assert mirror.run() == ""
+    first, pinned = mirror.signed(), mirror.root_key()
+    hub.replication.rotate(ADMIN, "turned", "root")
+    clock.advance(seconds=1)
+    hub.replication.rotate(ADMIN, "turned", "root")  # twice before the mirror hears of it
+    clock.advance(seconds=1)
+    hub.replication.rotate(ADMIN, "turned", "targets")
+    assert mirror.root_key() != pinned
+    hub.publish(image("new"), "2")
+    assert mirror.run() == ""
+
+    fresh = mirror.signed()
+    assert fresh.root_keys == {mirror.root_key()} and sorted(fresh.tags) == ["1", "2"]
+    targets = {signed.root.body.roles[TARGETS].key_ids for signed in (first, fresh)}
+    assert len(targets) == 2
+    for anchor in (Anchor(enrolled=frozenset({pinned})), Anchor(known_root=first.root.raw, seen=first.versions)):
+        assert mirror.signed(anchor=anchor).versions == fresh.versions
+    assert len(hub.log("mirror.rotate")) == 3
+
+    hub.publish(image("other"), "1", "staging/acme/other")  # what begins now knows nothing of the keys of before
+    assert mirror.run() == ""
+    assert mirror.signed("acme/other").root.version == 1
+    with pytest.raises(TrustError):
+        mirror.signed("acme/other", Anchor(enrolled=frozenset({pinned})))
+
+
+def test_the_lease_of_a_process_that_died_is_free_when_it_ends(rooms: Rooms, elsewhere: Vendor, clock: Clock) -> None:
+    rooms.publish(image())
+    mirror = Mirror(rooms, elsewhere, f"leased-{rooms.database.dialect}")
+    with rooms.database.write() as tx:
+        assert rooms.replication.store.take(tx, mirror.name, "another", clock(), clock() + LEASE)
+    assert not rooms.mirroring.run(mirror.name)
+    clock.advance(seconds=LEASE.total_seconds() - 1)
+    assert not rooms.mirroring.run(mirror.name) and mirror.states() == {}
+    clock.advance(seconds=1)
+    assert mirror.run() == "" and mirror.states() == {"acme/web:1": "signed"}

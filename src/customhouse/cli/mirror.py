@@ -79,17 +79,21 @@ def show(out: Output, connections: Connections, name: str) -> None:
 @connected
 def run(out: Output, connections: Connections, name: str, seconds: int) -> None:
     """Make a mirror as it should be now, whatever pause was meant, and wait for that."""
-    hub, until = connections.hub(), time.monotonic() + seconds
-    found = hub.post(f"{_path(name)}/run")
-    while found["asked"]:
-        if time.monotonic() > until:
-            raise Undetermined(f"mirror {name} is still at work", hint=f"See `customhouse mirror show {name}`.")
-        time.sleep(0.2)
-        found = hub.get(_path(name))
-    out.result(found, _lines(out, found))
-    wrong = found["error"] or next((each["error"] for each in found["states"] if each["error"]), "")
-    if wrong:
-        raise Undetermined(f"mirror {name} is not as it should be: {wrong}", hint="It is tried again by itself.")
+    _waited(out, connections, f"{_path(name)}/run", None, seconds)
+
+
+@mirror.command()
+@click.argument("name")
+@click.argument("role", type=click.Choice(("root", "targets")))
+@click.option("--seconds", default=600, show_default=True, help="How long to wait for the end.")
+@reporting
+@connected
+def rotate(out: Output, connections: Connections, name: str, role: str, seconds: int) -> None:
+    """Make a new key for the mirror's host, and sign everything there anew with it.
+
+    Whoever pinned the root of before goes on. Give new consumers a new bundle.
+    """
+    _waited(out, connections, f"{_path(name)}/rotate", {"role": role}, seconds)
 
 
 @mirror.command()
@@ -115,6 +119,22 @@ def bundle(out: Output, connections: Connections, name: str, output: Path | None
         return
     write_whole(output, json.dumps(found, indent=1).encode() + b"\n")
     out.result({"file": str(output)}, f"{output}: for `customhouse trust pin --bundle`")
+
+
+def _waited(out: Output, connections: Connections, path: str, body: Any, seconds: int) -> None:
+    """Post what makes a mirror run, and wait for the end of that run."""
+    hub, until = connections.hub(), time.monotonic() + seconds
+    found = hub.post(path, body)
+    name = found["name"]
+    while found["asked"]:
+        if time.monotonic() > until:
+            raise Undetermined(f"mirror {name} is still at work", hint=f"See `customhouse mirror show {name}`.")
+        time.sleep(0.2)
+        found = hub.get(_path(name))
+    out.result(found, _lines(out, found))
+    wrong = found["error"] or next((each["error"] for each in found["states"] if each["error"]), "")
+    if wrong:
+        raise Undetermined(f"mirror {name} is not as it should be: {wrong}", hint="It is tried again by itself.")
 
 
 def _path(name: str) -> str:

@@ -1,4 +1,5 @@
-"""The API of mirrors: GET|POST /api/v1/mirrors, GET|DELETE /api/v1/mirrors/{name}, POST …/run, GET …/bundle.
+"""The API of mirrors: GET|POST /api/v1/mirrors, GET|DELETE /api/v1/mirrors/{name}, POST …/run, POST …/rotate,
+GET …/bundle.
 
 For administrators only. Secrets never come back.
 """
@@ -33,6 +34,12 @@ class NewMirror(msgspec.Struct):
         return f"NewMirror({self.name!r}, {self.url!r})"
 
 
+class Rotation(msgspec.Struct):
+    """Which key of the mirror's host: root or targets."""
+
+    role: str
+
+
 def routes(mirrors: ReplicationService, runner: Runner, principal_of: PrincipalOf) -> list[Route]:
     """The door, answering errors as problem+json."""
 
@@ -58,6 +65,10 @@ def routes(mirrors: ReplicationService, runner: Runner, principal_of: PrincipalO
         who = await signed_in(request, principal_of)
         return reply(await run_in_threadpool(mirrors.ask, who, request.path_params["name"]), 202)
 
+    async def rotate(request: Request) -> Response:
+        who, body = await signed_in(request, principal_of), await read_json(request, Rotation, 1024)
+        return reply(await run_in_threadpool(mirrors.rotate, who, request.path_params["name"], body.role), 202)
+
     async def remove(request: Request) -> Response:
         who = await signed_in(request, principal_of)
         await run_in_threadpool(mirrors.remove, who, request.path_params["name"])
@@ -74,6 +85,7 @@ def routes(mirrors: ReplicationService, runner: Runner, principal_of: PrincipalO
             Route("/api/v1/mirrors/{name:str}", show),
             Route("/api/v1/mirrors/{name:str}", remove, methods=["DELETE"]),
             Route("/api/v1/mirrors/{name:str}/run", run, methods=["POST"]),
+            Route("/api/v1/mirrors/{name:str}/rotate", rotate, methods=["POST"]),
             Route("/api/v1/mirrors/{name:str}/bundle", bundle),
         ]
     )

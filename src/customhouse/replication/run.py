@@ -73,9 +73,9 @@ class Run:
         self._keys: HubKeys | None = None
         if row["trust_url"]:
             with self._store.read() as tx:
-                key = self._store.key(tx, row["host"])
+                key, former = self._store.key(tx, row["host"]), self._store.former_roots(tx, row["host"])
             assert key is not None, "keys are made with the mirror"
-            self._keys = signing.keys_of(means.vault, key, means.publication.keys)
+            self._keys = signing.keys_of(means.vault, key, former, means.publication.keys)
 
     def all(self) -> None:
         """What must go in every repository, then what is new. The first error that concerns the server ends it."""

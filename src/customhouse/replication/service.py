@@ -22,6 +22,7 @@ from customhouse.accounts.people import Principal
 from customhouse.address import bare
 from customhouse.audit import Audit
 from customhouse.errors import Conflict, Denied, Invalid, NotFound
+from customhouse.keys import PublicKey
 from customhouse.registry.service import RegistryService
 from customhouse.replication import plan, signing
 from customhouse.replication.plan import Wanted
@@ -106,6 +107,37 @@ class ReplicationService:
             if not self.store.change(tx, name, asked=self._clock(), next_try=None):
                 raise _unknown(name)
             self._log(tx, principal.owner, "mirror.run", name, {})
+        self._wake()
+        return self.show(principal, name)
+
+    def rotate(self, principal: Principal, name: str, role: str) -> Row:
+        """A new root or targets key for the mirror's host; the next run signs with it in every repository there.
+
+        Whoever pinned the root of before goes on: that key signs the root that names the new one.
+        """
+        _may_manage(principal)
+        if role not in ("root", "targets"):
+            raise Invalid(f"{role[:80]!r} is no key of a mirror", hint="root or targets.")
+        now = self._clock()
+        with self.store.write() as tx:
+            self.store.lock(tx, name)
+            row = self.store.find(tx, name)
+            if row is None:
+                raise _unknown(name)
+            host = row["host"]
+            held = self.store.key(tx, host) if row["trust_url"] else None
+            if held is None:
+                raise Conflict(f"nothing is signed at the mirror {name}", hint="Register it with --trust.")
+            made = signing.new_keys(self._vault, host, now)
+            if role == "root":
+                key_id = PublicKey.of_certificate(held["certificate"].encode()).canonical_id
+                former = {"root": held["root"], "certificate": held["certificate"], "until": now}
+                self.store.add_former_root(tx, {"host": host, "key_id": key_id, **former})
+            changed = ("root", "certificate", "made") if role == "root" else ("targets",)
+            self.store.change_key(tx, host, **{column: made[column] for column in changed})
+            self.store.ask(tx, host, now)
+            faults.point("mirror.rotate.stored")
+            self._log(tx, principal.owner, "mirror.rotate", name, {"host": host, "role": role})
         self._wake()
         return self.show(principal, name)
 

@@ -1,7 +1,8 @@
 """Signing at another trust server: the hub as the publisher of its mirrors.
 
 1. A mirror's host has a root and a targets key of its own, made here and sealed under "mirror-key:HOST:ROLE"; the
-   root's certificate is for `HOST/*`, so that consumers pin it once. They sign who may sign, and never a tag.
+   root's certificate is for `HOST/*`, so that consumers pin it once. They sign who may sign, and never a tag. A root
+   that was rotated is kept: it signs once more in each repository, the root that names the new one.
 2. Tags are signed with the hub's release key in `targets/releases` and `targets/<hub>`, as at home: after a rotation
    of that key the next look puts every repository on it. Timestamp and snapshot are the foreign server's.
 3. What is there already must be signed by this root, and not be older than what was seen: anything else is refused,
@@ -10,13 +11,13 @@
 5. When another publish came first (VERSION), everything is read again and made anew, a few times.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from customhouse import faults
 from customhouse.errors import Conflict
-from customhouse.keys import PrivateKey, certified
+from customhouse.keys import PrivateKey, Signer, certified
 from customhouse.oci.digest import Digest
 from customhouse.publication import plan
 from customhouse.publication.plan import HubKeys
@@ -54,16 +55,18 @@ def new_keys(vault: Vault, host: str, now: datetime) -> Row:
     }
 
 
-def keys_of(vault: Vault, row: Row, hub: HubKeys) -> HubKeys:
-    """Who signs at this host. Raises SealBroken."""
-    def signer(role: str) -> SealedSigner:
-        context = _context(row["host"], role)
+def keys_of(vault: Vault, row: Row, former: Iterable[Row], hub: HubKeys) -> HubKeys:
+    """Who signs at this host; `former` are its rotated roots. Raises SealBroken."""
+    def signer(role: str, held: Row) -> SealedSigner:
+        context = _context(held["host"], role)
         return SealedSigner(
-            vault, PrivateKey.of_der(vault.unseal(row[role], context)).public, row[role], context
+            vault, PrivateKey.of_der(vault.unseal(held[role], context)).public, held[role], context
         )
 
-    root = certified(signer("root"), row["certificate"].encode())
-    return replace(hub, root=root, targets=signer("targets"), former_roots=())
+    def root(held: Row) -> Signer:
+        return certified(signer("root", held), held["certificate"].encode())
+
+    return replace(hub, root=root(row), targets=signer("targets", row), former_roots=tuple(map(root, former)))
 
 
 def sign(
@@ -72,7 +75,7 @@ def sign(
     """Make the repository list exactly these tags. Raises Conflict, and what the client and the server raise."""
     client = TrustClient(transport, actions="push,pull")
     anchor = Anchor(
-        enrolled=frozenset({keys.root.public.canonical_id}),
+        enrolled=frozenset(root.public.canonical_id for root in (keys.root, *keys.former_roots)),
         seen={RoleName.parse(role): version for role, version in seen.items()},
     )
     for _ in range(ATTEMPTS):

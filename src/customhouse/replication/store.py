@@ -3,7 +3,8 @@
 1. What is wanted follows from the official tags and is not stored; what is stored is what was done, so that no event
    can be missed.
 2. `mirror.holder` and `held_until` are a lease: one process works on a mirror at a time.
-3. `mirror_key` outlives its mirror: whoever pinned its root goes on when a mirror of that host is added again.
+3. `mirror_key` and `mirror_former_root` outlive their mirror: whoever pinned a root of that host goes on when a
+   mirror of it is added again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -61,6 +62,15 @@ mirror_key = Table(
     Column("targets", LargeBinary, nullable=False),  # sealed
     Column("certificate", Text, nullable=False),  # PEM, of the root
     Column("made", UtcDateTime, nullable=False),
+)
+mirror_former_root = Table(
+    "mirror_former_root",
+    metadata,
+    Column("host", String(300), primary_key=True),
+    Column("key_id", String(64), primary_key=True),  # canonical
+    Column("root", LargeBinary, nullable=False),  # sealed
+    Column("certificate", Text, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
 )
 mirror_repository = Table(
     "mirror_repository",
@@ -147,6 +157,20 @@ class ReplicationStore(Store):
 
     def add_key(self, tx: Connection, row: Row) -> None:
         tx.execute(insert(mirror_key).values(row))
+
+    def change_key(self, tx: Connection, host: str, **values: Any) -> None:
+        tx.execute(update(mirror_key).where(mirror_key.c.host == host).values(values))
+
+    def former_roots(self, tx: Connection, host: str) -> list[Row]:
+        query = select(mirror_former_root).where(mirror_former_root.c.host == host)
+        return [dict(row._mapping) for row in tx.execute(query.order_by(mirror_former_root.c.until))]
+
+    def add_former_root(self, tx: Connection, row: Row) -> None:
+        tx.execute(insert(mirror_former_root).values(row))
+
+    def ask(self, tx: Connection, host: str, now: datetime) -> None:
+        """Every mirror of a host is to be run now."""
+        tx.execute(update(mirror).where(mirror.c.host == host).values(asked=now, next_try=None))
 
     # Repositories
 

@@ -483,7 +483,7 @@ class Rotation(Upkeep):
 
 
 class Mirrored(Scenario):
-    """Two images kept at another server; one is withdrawn; then the mirror is forgotten."""
+    """Two images kept at another server; the root there is rotated, one image withdrawn, then the mirror forgotten."""
 
     def prepare(self) -> None:
         self.vendor = self.site.vendor()
@@ -501,6 +501,8 @@ class Mirrored(Scenario):
                 "target": f"staging/{self.vendor.name}/{{repository}}",
             },
         )
+        self.ran()
+        self.hub.api("POST", f"/api/v1/mirrors/{self.name}/rotate", {"role": "root"})
         self.ran()
         if self.wait("2", *RESTS)["state"] == "published":
             self.hub.api("POST", f"/api/v1/submissions/{self.id}/withdraw", {"reason": "a flaw"})
