@@ -9,6 +9,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,6 +28,7 @@ from customhouse.registry.uploads import Uploads
 
 HUB = "hub"
 _PIECE = 200  # blobs whose bytes go in one turn
+_HANDS, _HANDFUL = 4, 4  # how many remove bytes at the same time, and how many blobs each before the time is looked at
 _BYTES_SECONDS = 0.02  # how long rows may be locked while bytes go
 
 
@@ -136,20 +138,25 @@ class Collector:
         """Of these blobs, those whose bytes went: the others have got a row again."""
         dropped: list[Digest] = []
         remaining = list(digests)
-        while remaining:
-            piece, remaining = remaining[:_PIECE], remaining[_PIECE:]
-            with run.write() as tx:
-                rowless = self._store.leftovers.lock_rowless(tx, piece)
-                began = time.monotonic()  # after the locks: at least one blob goes in each turn
-                while rowless:
-                    digest = rowless.pop()
-                    self._blobs.delete(digest)
-                    dropped.append(digest)
-                    if time.monotonic() - began > _BYTES_SECONDS:
-                        break
-            remaining = rowless + remaining
-            faults.point("registry.sweep.bytes")
+        with ThreadPoolExecutor(_HANDS) as hands:
+            while remaining:
+                piece, remaining = remaining[:_PIECE], remaining[_PIECE:]
+                with run.write() as tx:
+                    rowless = self._store.leftovers.lock_rowless(tx, piece)
+                    began = time.monotonic()  # after the locks: some blobs go in each turn
+                    while rowless:
+                        some, rowless = rowless[: _HANDS * _HANDFUL], rowless[_HANDS * _HANDFUL :]
+                        list(hands.map(self._delete, [some[hand::_HANDS] for hand in range(_HANDS)]))
+                        dropped += some
+                        if time.monotonic() - began > _BYTES_SECONDS:
+                            break
+                remaining = rowless + remaining
+                faults.point("registry.sweep.bytes")
         return dropped
+
+    def _delete(self, digests: Sequence[Digest]) -> None:
+        for digest in digests:
+            self._blobs.delete(digest)
 
     def _stale_uploads(self, run: "_Run", now: datetime) -> None:
         while run.goes_on:

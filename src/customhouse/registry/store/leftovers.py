@@ -10,7 +10,23 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, not_, select, update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    not_,
+    select,
+    update,
+)
 
 from customhouse.db import Database
 from customhouse.oci.digest import Digest
@@ -39,6 +55,12 @@ class Leftovers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def _among(self, column: Column[Any], values: Iterable[str]) -> ColumnElement[bool]:
+        """One of many: as one value where the engine knows lists, which it reads far quicker than many values."""
+        if self._database.dialect == "postgresql":
+            return column == any_(bindparam(None, list(values), ARRAY(String)))
+        return column.in_(list(values))
+
     def loose_links(self, tx: Connection, before: datetime, limit: int) -> dict[str, list[Digest]]:
         """By repository: blobs that it may hold for no manifest of its own; the oldest."""
         query = select(link.c.repository, link.c.digest).where(link.c.loose_since < before)
@@ -63,13 +85,14 @@ class Leftovers:
     ) -> tuple[dict[Digest, int], int]:
         """Remove the rows that nobody links; returns them with their sizes, and how many were forgotten."""
         # Passes over every row that a linker holds, and makes the next linkers wait.
-        rows = select(blob.c.digest, blob.c.size).where(blob.c.digest.in_(digests), blob.c.loose_since < before)
+        here = and_(self._among(blob.c.digest, digests), blob.c.loose_since < before)
+        rows = select(blob.c.digest, blob.c.size).where(here)
         sizes = {Digest(row.digest): row.size for row in tx.execute(rows.with_for_update(skip_locked=True))}
-        kept = set(tx.execute(select(link.c.digest).where(link.c.digest.in_(list(sizes)))).scalars())
+        kept = set(tx.execute(select(link.c.digest).where(self._among(link.c.digest, sizes))).scalars())
         if kept:
             tx.execute(update(blob).where(blob.c.digest.in_(kept)).values(loose_since=None))
         gone = {digest: size for digest, size in sizes.items() if digest not in kept}
-        tx.execute(delete(blob).where(blob.c.digest.in_(list(gone))))
+        tx.execute(delete(blob).where(self._among(blob.c.digest, gone)))
         return gone, len(kept)
 
     def rowless(self, tx: Connection, digests: Iterable[Digest]) -> list[Digest]:
@@ -77,7 +100,7 @@ class Leftovers:
         found: list[Digest] = []
         remaining = iter(digests)
         while piece := list(islice(remaining, 500)):
-            known = set(tx.execute(select(blob.c.digest).where(blob.c.digest.in_(piece))).scalars())
+            known = set(tx.execute(select(blob.c.digest).where(self._among(blob.c.digest, piece))).scalars())
             found += [digest for digest in piece if digest not in known]
         return found
 
@@ -91,11 +114,11 @@ class Leftovers:
         query = select(content.c.digest).where(content.c.loose_since.is_not(None)).order_by(content.c.loose_since)
         candidates = list(tx.execute(query.limit(limit).with_for_update(skip_locked=True)).scalars())
         # Looked at again: a push may have come between the look and the lock.
-        loose = select(content.c.digest).where(content.c.digest.in_(candidates), ~_kept)
+        loose = select(content.c.digest).where(self._among(content.c.digest, candidates), ~_kept)
         digests = list(tx.execute(loose).scalars())
-        tx.execute(delete(need).where(need.c.parent.in_(digests)))
-        tx.execute(delete(content).where(content.c.digest.in_(digests)))
-        left = content.c.digest.in_(candidates)
+        tx.execute(delete(need).where(self._among(need.c.parent, digests)))
+        tx.execute(delete(content).where(self._among(content.c.digest, digests)))
+        left = self._among(content.c.digest, candidates)
         return len(digests), tx.execute(update(content).where(left).values(loose_since=None)).rowcount
 
     def loose_manifests(self, tx: Connection, before: datetime, limit: int) -> dict[str, list[Digest]]:
