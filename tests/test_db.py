@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 
+from customhouse import db
 from customhouse.db import Database, UtcDateTime
 from customhouse.errors import StorageFull, Unavailable
 from tests.certification.test_service import at_once
@@ -211,3 +212,23 @@ def test_two_writers_who_wait_for_each_other_are_told_to_try_again(database: Dat
 
     found = at_once(lambda: write("a", "b"), lambda: write("b", "a"))
     assert sorted(type(item).__name__ for item in found) == ["Unavailable", "str"], found
+
+
+@pytest.mark.needs("postgresql")
+def test_a_lock_that_nobody_lets_go_of_is_not_waited_for_without_end(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if database_url.startswith("sqlite"):
+        return
+    monkeypatch.setattr(db, "LOCK_SECONDS", 1)
+    database = Database(database_url)
+    with database.write() as holder:
+        database.lock(holder, "a")
+
+        def wait() -> None:
+            with database.write() as tx:
+                database.lock(tx, "a")
+
+        (found,) = at_once(wait)
+    assert isinstance(found, Unavailable)
+    database.close()

@@ -28,6 +28,7 @@ class Commits:
         self._engine, self._changed = engine, changed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: Any = None
+        self._socket = -1
         self._connecting = False
         self._not_before = 0.0
         self._asked: list[asyncio.Future[bool]] = []
@@ -81,8 +82,8 @@ class Commits:
             if not done.cancelled() and (error := done.exception()):
                 _log.warning("commits cannot be watched: %s", type(error).__name__)  # its text may hold the password
             return
-        self._connection = connection
-        loop.add_reader(connection.socket, self._readable)
+        self._connection, self._socket = connection, connection.socket  # one that is lost does not tell it
+        loop.add_reader(self._socket, self._readable)
 
     def _ask(self) -> None:
         assert self._loop is not None
@@ -99,8 +100,10 @@ class Commits:
     def _late(self, asked: "list[asyncio.Future[bool]]") -> None:
         """Once in so many seconds, at most: is the question of that time still open?"""
         self._limit = None
-        if asked is self._asked and self._asked:
-            self._drop(TimeoutError())
+        if asked is self._asked and asked:
+            self._drop(TimeoutError("no answer"))
+        elif self._asked and self._loop is not None:
+            self._limit = self._loop.call_later(SECONDS, self._late, self._asked)
 
     def _readable(self) -> None:
         try:
@@ -129,7 +132,7 @@ class Commits:
         _log.warning("commits cannot be watched: %s", error)
         assert self._loop is not None
         if self._connection is not None:
-            self._loop.remove_reader(self._connection.socket)
+            self._loop.remove_reader(self._socket)
             self._connection.finish()
         self._connection, self._seen = None, b""
         self._not_before = time.monotonic() + PAUSE_SECONDS

@@ -37,6 +37,8 @@ metadata = MetaData(
 )
 
 BUSY_SECONDS = 30
+# On a server: what a request waits for before it is told to come back, since whoever waits holds a thread.
+POOL_SECONDS, LOCK_SECONDS, CONNECT_SECONDS = 10, 15, 5
 LOG_BYTES = 64 * 1024 * 1024  # what the write-ahead log shrinks to after a large transaction
 _DISK_FULL = ("database or disk is full", "disk i/o error", "no space left on device", "could not extend file")
 _COLLISIONS = ("40P01", "40001", "55P03")  # PostgreSQL: deadlock, serialization failure, lock not available
@@ -72,7 +74,11 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            self.engine = create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+            self.engine = create_engine(
+                url, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_timeout=POOL_SECONDS,
+                connect_args={"connect_timeout": CONNECT_SECONDS},
+            )
+            event.listen(self.engine, "connect", _prepare_postgresql)
         # PostgreSQL would otherwise show each statement another moment.
         view = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._reading = self.engine.execution_options(**view)
@@ -120,6 +126,11 @@ class Database:
             held = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) key")
             tx.execute(held, {"keys": keys})
 
+    def patient(self, tx: Connection) -> None:
+        """Let this transaction wait for locks as long as it takes."""
+        if self.dialect == "postgresql":
+            tx.exec_driver_sql("SET LOCAL lock_timeout = 0")
+
     def create(self) -> None:
         """Make every declared table that is missing (tests and first start)."""
         with self.write() as tx:
@@ -159,6 +170,11 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    connection.commit()
+
+
 def _begin_sqlite(tx: Connection) -> None:
     writing = tx.get_execution_options().get("customhouse_write")
     tx.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN DEFERRED")
@@ -181,6 +197,8 @@ def _translated(writing: bool = False) -> Iterator[None]:
             raise Unavailable("the database cannot be written", hint="Look at the hub's disk.") from error
         # SQLite calls a misspelt statement operational too; with a server, it is the server that does not answer.
         remote = not isinstance(error.orig, sqlite3.Error)
+        if remote and error.connection_invalidated:
+            raise Unavailable("the database does not answer", hint="Try again in a moment.") from error
         if isinstance(error, OperationalError) and (remote or "locked" in said or "unable to open" in said):
             raise Unavailable("the database does not answer", hint="Try again in a moment.") from error
         raise

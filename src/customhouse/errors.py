@@ -47,7 +47,9 @@ class StorageFull(CustomhouseError):
 
 
 class Unavailable(CustomhouseError):
-    """A part that is needed does not answer now; trying again may help."""
+    """A part that is needed does not answer now; trying again may help, after `wait_seconds`."""
+
+    wait_seconds = 5
 
 
 class Undetermined(CustomhouseError):

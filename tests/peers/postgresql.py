@@ -41,14 +41,20 @@ class PostgreSQL:
                     parent.chmod(parent.stat().st_mode | 0o111)
         self._run([initdb, "-D", str(self.data), "-U", "customhouse", "-A", "trust", "-E", "UTF8", "--no-sync"])
         self.log = folder / "postgresql.log"
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [postgres, "-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), "-k", "",
-                 "-c", f"fsync={'on' if durable else 'off'}", "-c", "max_connections=300", "-c", "shared_buffers=64MB"],
-                stdout=log, stderr=log, cwd=folder, **self._as_account(),
-            )
+        self._command = [
+            postgres, "-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), "-k", "",
+            "-c", f"fsync={'on' if durable else 'off'}", "-c", "max_connections=300", "-c", "shared_buffers=64MB",
+        ]  # fmt: skip
         self._count = 0
         self._shared: str | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Once more after `stop`."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, cwd=self.log.parent, **self._as_account()
+            )
         self._wait()
 
     def url(self) -> str:
@@ -88,6 +94,7 @@ class PostgreSQL:
         return self._shared
 
     def stop(self) -> None:
+        """Clients are cut off, what they had begun is undone."""
         self._process.send_signal(signal.SIGINT)
         self._process.wait(timeout=20)
 

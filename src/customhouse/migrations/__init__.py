@@ -31,6 +31,7 @@ def upgrade(database: Database) -> None:
 
     scripts = _scripts()
     with database.write() as tx:
+        database.patient(tx)
         database.lock(tx, "migrations")
         found = current(tx)
         if found is not None and found not in {step.revision for step in scripts.walk_revisions()}:

@@ -108,7 +108,7 @@ def _headers_of(error: Exception) -> dict[str, str]:
             location = f"/v2/{error.repository}/blobs/uploads/{error.upload}"
             return {"location": location, "range": wire.progress(error.offset), "docker-upload-uuid": error.upload}
         case e.Unavailable():
-            return {"retry-after": "5"}
+            return {"retry-after": str(error.wait_seconds)}
         case _:
             return {}
 

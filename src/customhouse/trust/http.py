@@ -379,7 +379,7 @@ def _refusal(error: CustomhouseError) -> Response:
     entry: dict[str, object] = {"code": code, "message": message}
     if status in (400, 503, 507):
         entry["detail"] = _detail(error)
-    headers = {}
+    headers = {"Retry-After": str(error.wait_seconds)} if isinstance(error, Unavailable) else {}
     challenge = getattr(error, "challenge", None)
     if status == 401 and challenge is not None:
         headers["WWW-Authenticate"] = str(challenge)
