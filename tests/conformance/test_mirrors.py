@@ -106,6 +106,13 @@ def test_docker_with_content_trust_pulls_from_the_mirror_and_names_the_hub_as_si
     pinned.person.customhouse("trust", "pin", "--bundle", bundle).told("is pinned to root key")
     pinned.pulls("1")
 
+    hub.replication.rotate(ADMIN, EAST, "root")
+    before = carol.told("1")["AdministrativeKeys"]
+    assert mirror.run() == ""
+    for person in (carol, pinned):  # both remember the root of before
+        person.pulls("1")
+        assert person.told("1")["AdministrativeKeys"] != before
+
     hub.publication.withdraw(ADMIN, done.id, "a flaw")
     assert mirror.run() == ""
     for person in (carol, pinned):

@@ -10,6 +10,8 @@ from customhouse.testing import images
 from customhouse.testing.server_program import server_program
 from tests.docs.guide import PROGRAMS, World
 from tests.hub_process import PASSWORD, HubProcess
+from tests.peers.certificates import loopback_certificate
+from tests.peers.vendor import SECRET, USER, Vendor
 from tests.publisher import Publisher
 
 ARM64 = (183).to_bytes(2, "little")  # ELF e_machine
@@ -21,7 +23,7 @@ class Stage:
     def __init__(self, folder: Path, engine: str) -> None:
         self.world = World(folder, settings={"DOCKER_HOST": engine}, secrets=self._secrets)
         self.hub = HubProcess(folder / "hub" / "data", port=self.world.port)
-        self.others: list[HubProcess] = []
+        self.others: list[HubProcess | Vendor] = []
 
     def open(self, *arguments: str) -> "Stage":
         """Start the hub; `arguments` of `serve`. The administrator is signed in."""
@@ -83,6 +85,16 @@ class Stage:
         (desk / "vendor-key-id").write_text(signer.directory.root_key().public.canonical_id + "\n")
         self.world.words[f"{host}/{publisher}/"] = f"{there.host}/staging/{publisher}/"
         self.world.words[host] = there.host
+
+    def mirror(self, registry: str, trust: str) -> None:
+        """A registry and a trust server elsewhere, with an authority and a login of their own."""
+        folder = self.world.root / "elsewhere"
+        there = Vendor(folder, loopback_certificate(folder / "tls"), login=True)
+        self.others.append(there)
+        (self.world.desk / "east-ca.crt").write_text(there.ca)
+        (self.world.desk / "east-password").write_text(SECRET + "\n")
+        self.world.words |= {registry: there.registry.host, trust: there.notary.host}
+        self.world.words["--username hub"] = f"--username {USER}"
 
     def push(self, member: str, source: Path, reference: str, *states: str) -> None:
         """Sign and push, and wait until the submission is in one of the states."""

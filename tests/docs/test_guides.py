@@ -154,6 +154,21 @@ def test_the_guide_for_sources(tmp_path: Path) -> None:
         stage.close()
 
 
+@pytest.mark.needs("docker-registry", "notary-server")
+def test_the_guide_for_mirrors(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "none").open()
+    try:
+        stage.user("alice", "publisher", signed_in=True)
+        stage.publisher("acme", "alice")
+        stage.enrol("acme", "alice")
+        image = stage.archive(images.minimal_server_image(), "web.tar")
+        stage.push("alice", image, "staging/acme/web:1.0.0", "published")
+        stage.mirror("registry.east.example", "notary.east.example")
+        stage.play(ROOT / "docs" / "mirrors.md")
+    finally:
+        stage.close()
+
+
 def test_the_audit_policy(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "none").open()
     try:
