@@ -22,12 +22,14 @@ import urllib3
 
 from customhouse.oci.digest import Digest
 from tests.blob_contract import CONTENT, DIGEST, HALF, SMALL
-from tests.conformance.test_clients import Desk
+from tests.conformance.test_clients import Desk, pushed_and_pulled
 from tests.conformance.test_oci import check_conformance
 from tests.hub_process import PASSWORD, HubProcess
+from tests.peers.dockerd import Dockerd, dockerd
 from tests.peers.rgw import SECRET, Bucket, Rgw
 from tests.publisher import Publisher, filler, image
 
+__all__ = ["dockerd"]
 pytestmark = [pytest.mark.needs("radosgw", "ceph", "ceph-mon", "ceph-osd"), pytest.mark.timeout(300)]
 PROGRAM = str(Path(sys.executable).with_name("customhouse"))
 
@@ -128,6 +130,11 @@ def test_the_suite_of_the_specification_passes_on_s3(start: Start, tmp_path: Pat
     check_conformance(hub, tmp_path)
     assert hub.doctor() == []
     assert hub.stop() == 0
+
+
+@pytest.mark.needs("dockerd", "docker", "busybox")
+def test_docker_pushes_and_is_sent_to_the_store(hub: HubProcess, dockerd: Dockerd, tmp_path: Path) -> None:
+    pushed_and_pulled(Desk(hub, tmp_path / "desk"), dockerd, tmp_path, "docker28")
 
 
 def test_an_upload_whose_connection_breaks_goes_on(hub: HubProcess) -> None:
