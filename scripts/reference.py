@@ -69,6 +69,8 @@ ROUTES = {
     "GET /api/v1/publishers": ("publishers, in pages", SIGNED_IN),
     "POST /api/v1/publishers": ("add a publisher: `name`, `members`", ADMIN),
     "GET /api/v1/publishers/{name}": ("one publisher with its members", PEOPLE),
+    "GET /api/v1/publishers/{name}/quota": ("bytes that its staging holds, and its quota", PEOPLE),
+    "PUT /api/v1/publishers/{name}/quota": ("set the quota: `bytes`, null for none", ADMIN),
     "POST /api/v1/publishers/{name}/members": ("add a member: `user`", ADMIN),
     "DELETE /api/v1/publishers/{name}/members/{user}": ("remove a member", ADMIN),
     "GET /api/v1/tokens": ("access tokens, without secrets", "one's own; administrators all"),

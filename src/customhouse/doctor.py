@@ -84,6 +84,8 @@ def verify_piece(hub: Hub, after: str = "", *, discard: bool = False) -> dict[st
 def _remedy(breach: Breach, users: Sequence[str], discarded: bool) -> str:
     if breach.invariant == "R2":
         return "nothing is lost: it only takes room"
+    if breach.invariant == "R5":
+        return "set the publisher's quota again, as it is (`publisher quota`): then its staging is counted anew"
     if breach.invariant != "R1":
         return "push this image again; an official or quarantined one: restore the database from a backup"
     if "in the database" in breach.message:

@@ -136,7 +136,7 @@ class Hub:
             offered=self.enrolment.offered,
         )
         self.repositories = RepositoriesService(
-            self.registry, self.certification, self.audit, clock, settings.anonymous_pull
+            self.registry, self.certification, self.audit, clock, settings.anonymous_pull, self.accounts.publisher
         )
         self.steps = Steps(
             certification_store,

@@ -161,6 +161,20 @@ def test_a_rule_is_added_listed_and_removed(admin: Person, signed_in: Maker) -> 
     assert "only certifiers" in publisher("rule", "list", code=1).err
 
 
+def test_a_quota_is_set_shown_and_kept(admin: Person, signed_in: Maker, tmp_path: Path) -> None:
+    member = signed_in("quentin", "publisher")
+    admin("publisher", "add", "quota-inc", "--member", "quentin")
+    assert "staging holds 0 bytes, no quota" in member("publisher", "show", "quota-inc").out
+    assert "the quota is 1.5 kB" in admin("publisher", "quota", "quota-inc", "1.5kB").out
+    assert "the quota is 1.5 kB" in member("publisher", "show", "quota-inc").out
+    assert "only administrators" in member("publisher", "quota", "quota-inc", "none", code=1).err
+    stranger = signed_in("quinta", "publisher")
+    stranger("publisher", "quota", "quota-inc", "none", code=1)
+    admin("publisher", "quota", "no-such-inc", "1MB", code=1)
+    admin("publisher", "quota", "quota-inc", "much", code=2)
+    assert "no quota" in admin("publisher", "quota", "quota-inc", "none").out
+
+
 def test_a_token_is_valid_for_docker_login(hub: HubProcess, admin: Person, signed_in: Maker) -> None:
     person = signed_in("tom", "publisher")
     admin("publisher", "add", "tomcorp", "--member", "tom")

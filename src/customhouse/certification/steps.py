@@ -32,7 +32,7 @@ from customhouse.oci.config import InvalidConfig
 from customhouse.oci.digest import Digest
 from customhouse.oci.image import NotAnImage
 from customhouse.oci.manifest import InvalidManifest
-from customhouse.registry.content import TagLocked
+from customhouse.registry.content import QuotaExceeded, TagLocked
 from customhouse.registry.importer import Fetched
 from customhouse.registry.service import RegistryService
 
@@ -84,6 +84,9 @@ class Steps:
             if stored.size != signed.length:
                 raise Invalid(f"{row.digest} has {stored.size} bytes, and {signed.length} were signed")
             return self._pin(row, self._clock())
+        except QuotaExceeded as error:  # of what was fetched
+            again = f"`customhouse submission retry {row.id}`"
+            return self._end(row, State.REJECTED, f"{error.message}. {error.hint} Then: {again}")
         except TagLocked as error:
             return self._end(row, State.REJECTED, error.for_submission(row.id))
         except (Invalid, NotFound, TooLarge) as error:  # raised inside the transaction, which is rolled back

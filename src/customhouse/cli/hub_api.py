@@ -76,6 +76,10 @@ class HubApi:
         """Make or do something."""
         return self._document("POST", path, body=json.dumps(document if document is not None else {}).encode())
 
+    def put(self, path: str, document: Any) -> JSON:
+        """Set something."""
+        return self._document("PUT", path, body=json.dumps(document).encode())
+
     def patch(self, path: str, document: Any) -> JSON:
         """Change something."""
         return self._document("PATCH", path, body=json.dumps(document).encode())

@@ -1,5 +1,7 @@
 """`customhouse publisher`: owners of a namespace, their members, and the keys that are believed."""
 
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -8,8 +10,27 @@ import click
 
 from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.output import Output, reporting
+from customhouse.registry.content import sized
 
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes such as 500MB or 1.5GiB; -1 for `none`."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s?([A-Za-z]{0,3})", value)
+        if value == "none":
+            return -1
+        if not found or found[2].upper() not in _UNITS:
+            self.fail(f"{value[:40]!r} is no size; for example: 500MB, 1.5TB, none", param, ctx)
+        return int(Decimal(found[1]) * _UNITS[found[2].upper()])
 
 
 @click.group()
@@ -42,14 +63,16 @@ def list_publishers(out: Output, connections: Connections) -> None:
 @reporting
 @connected
 def show(out: Output, connections: Connections, name: str) -> None:
-    """Show a publisher with its members, enrolled root keys and signers."""
+    """Show a publisher with its members, enrolled root keys and signers, and what its staging holds."""
     hub = connections.hub()
     found = hub.get(f"/publishers/{name}")
     found["roots"] = hub.get(f"/publishers/{name}/roots").get("keys", [])
     found["signers"] = hub.get(f"/publishers/{name}/signers").get("signers", [])
+    found["quota"] = hub.get(f"/publishers/{name}/quota")
     lines = [f"{found['name']}: members {', '.join(found['members']) or '-'}"]
     lines += [f"  root {key['id']}  {key['subject']}" for key in found["roots"]] or ["  no root key is enrolled"]
     lines += [f"  signer {signer['name']}  {signer['key_id']}" for signer in found["signers"]]
+    lines.append(f"  staging {_told(found['quota'])}")
     out.result(found, lines)
 
 
@@ -132,6 +155,22 @@ def remove_signer(out: Output, connections: Connections, publisher_name: str, na
     connections.hub().delete(f"/publishers/{publisher_name}/signers/{quote(name, safe='')}{query}")
     document = {"publisher": publisher_name, "signer": name, "removed": True}
     out.result(document, f"{name} signs for {publisher_name} no more")
+
+
+@publisher.command()
+@click.argument("name")
+@click.argument("most", metavar="SIZE|none", type=Size())
+@reporting
+@connected
+def quota(out: Output, connections: Connections, name: str, most: int) -> None:
+    """Limit what a publisher's staging may hold, e.g. 50GB: bytes of layers and configs, each once."""
+    found = connections.hub().put(f"/publishers/{name}/quota", {"bytes": None if most < 0 else most})
+    out.result(found, f"{name}: staging {_told(found)}")
+
+
+def _told(found: dict[str, Any]) -> str:
+    limit = "no quota" if found["quota"] is None else f"the quota is {sized(found['quota'])}"
+    return f"holds {sized(found['used'])}, {limit}"
 
 
 @publisher.group()

@@ -4,11 +4,12 @@ OCI distribution-spec 1.1. Nothing here reads or writes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from customhouse.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from customhouse.oci.digest import Digest
 from customhouse.oci.manifest import FOREIGN_LAYERS, Manifest
+from customhouse.registry.rules import Used
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,28 @@ class TagLocked(Denied):
         )
 
 
+class QuotaExceeded(Denied):
+    """The publisher's staging may not hold this as well."""
+
+    def __init__(self, used: Used, more: int = 0) -> None:
+        what = f"{sized(more)} more would pass the quota" if more else "the quota is used up"
+        super().__init__(
+            f"{what}: publisher {used.publisher} holds {sized(used.used)} of {sized(used.most or 0)} in staging",
+            hint="Delete in staging what nobody needs, or ask an administrator for more.",
+        )
+        self.used, self.more = used, more
+
+
+def sized(count: int) -> str:
+    """Bytes for people: "1.5 GB"."""
+    size, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
 def needs_of(manifest: Manifest) -> Mapping[Digest, str]:
     """Each piece of content that it is made of, by digest: "blob", "manifest", or "foreign" for a layer that may be
     kept elsewhere (image-spec layer.md, Non-Distributable Layers) and stays while the manifest does if it is here."""
@@ -153,6 +176,12 @@ def needs_of(manifest: Manifest) -> Mapping[Digest, str]:
     for child in (*((manifest.config,) if manifest.config else ()), *here):
         needed[child.digest] = "blob"
     return {**elsewhere, **needed}
+
+
+def check_quota(used: Used | None) -> None:
+    """`used` counts already what this transaction links. Raises QuotaExceeded."""
+    if used is not None and used.over():
+        raise QuotaExceeded(replace(used, used=used.used - used.grown), used.grown)
 
 
 def check_held(repository: str, manifest: Manifest, held: Mapping[Digest, int]) -> None:

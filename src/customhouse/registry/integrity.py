@@ -1,4 +1,4 @@
-"""Do rows, links and bytes agree, and what to do with bytes that do not (invariants R1, R2 and R4).
+"""Do rows, links and bytes agree, and what to do with bytes that do not (invariants R1, R2, R4 and R5).
 
 1. `breaches` and `piece` read and change nothing. Both go through the rows in the order of their digests, a few
    hundred at a time: no list of everything is held, and a look at a million of them can be cut anywhere and go on.
@@ -126,6 +126,9 @@ class Integrity:
                 yield Breach("R4", f"{repository}@{parent}", f"needs {child}, which the repository does not hold")
             for repository, tag, digest in leftovers.dangling_tags(tx):
                 yield Breach("R4", f"{repository}:{tag}", f"points at {digest}, which the repository does not hold")
+            for counted, truly in self._store.usage.miscounted(tx):
+                said = f"{counted.used} bytes of its staging are counted, and {truly} are held"
+                yield Breach("R5", counted.publisher, said)
             for kind, lost in leftovers.unnoticed(tx):
                 yield Breach("R2", lost, f"a {kind} that nothing needs, and no sweep will find it")
 

@@ -1,4 +1,4 @@
-"""Rules for tags: made, listed and removed by administrators, and kept where a tag would move or go.
+"""Rules for tags, and quotas: made by administrators; the rules are kept where a tag would move or go.
 
 1. Administrators alone change rules; each change is an audit entry in its transaction.
 2. Whether a tag may move is judged here only, under its repository's lock. The rules are read when a tag would change,
@@ -15,10 +15,11 @@ from customhouse.audit import Audit
 from customhouse.errors import Denied, NotFound, TooLarge
 from customhouse.oci.digest import Digest
 from customhouse.registry.content import TagLocked
-from customhouse.registry.rules import TagRule, locked, may_lock
+from customhouse.registry.rules import InvalidRule, TagRule, Used, locked, may_lock
 from customhouse.registry.store import RegistryStore
 
 MOST_RULES = 1000
+MOST_BYTES = 2**62
 
 
 class Rulebook:
@@ -86,10 +87,27 @@ class Rulebook:
                 raise NotFound(f"no rule was added for {known}", hint="See `customhouse rule list`.")
             self._log(tx, who, "rule.remove", repositories, {"tags": tags})
 
+    # Quotas
+
+    def used(self, publisher: str) -> Used:
+        """What a publisher holds in staging, and its quota."""
+        with self._store.read() as tx:
+            return self._store.usage.of(tx, publisher)
+
+    def set_quota(self, who: Principal, publisher: str, most: int | None) -> Used:
+        """Bytes; None for no limit. What is there stays, also above it. Raises Denied, InvalidRule."""
+        _administers(who)
+        if most is not None and not 0 <= most <= MOST_BYTES:
+            raise InvalidRule(f"{most} bytes are no quota", hint="For example: 10GB, or none.")
+        with self._store.write() as tx:
+            used = self._store.usage.set_limit(tx, publisher, most)
+            self._log(tx, who, "publisher.quota", publisher, {"bytes": most})
+        return used
+
     def _log(self, tx: Connection, who: Principal, action: str, subject: str, detail: dict[str, object]) -> None:
         self._audit.append(tx, actor=who.owner, action=action, subject=subject, detail=detail, now=self._clock())
 
 
 def _administers(who: Principal) -> None:
     if not who.administers:
-        raise Denied("only administrators make rules for tags", hint="Ask one of this hub.")
+        raise Denied("only administrators set rules and quotas", hint="Ask one of this hub.")

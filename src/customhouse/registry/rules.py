@@ -1,4 +1,4 @@
-"""Which tags are locked, as values: rules of administrators for repositories and tags by pattern.
+"""Which tags are locked, and how much a publisher may hold, as values; rules are for names by pattern.
 
 1. A pattern is a name in which `*` stands for any characters but `/`, and `**` for any characters at all.
 2. Of the rules that match, the one that was added last counts. Before all others stand those that are shipped:
@@ -116,3 +116,23 @@ def may_lock(rules: Sequence[TagRule], repository: str) -> bool:
     return kind in (Kind.OFFICIAL, Kind.STAGING) and any(
         rule.locked and matches(rule.repositories, repository) for rule in rules
     )
+
+
+@dataclass(frozen=True)
+class Used:
+    """How many bytes of distinct blobs a publisher's staging holds, how many it may (None: any number), and how many of
+    those it holds this transaction added."""
+
+    publisher: str
+    used: int
+    most: int | None = None
+    grown: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Is there no room for another byte?"""
+        return self.most is not None and self.used >= self.most
+
+    def over(self, more: int = 0) -> bool:
+        """Is it too much, with `more` bytes?"""
+        return self.most is not None and self.used + more > self.most

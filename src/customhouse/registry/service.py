@@ -34,6 +34,7 @@ from customhouse.registry.content import (
     StoredBlob,
     StoredManifest,
     check_held,
+    check_quota,
     needs_of,
 )
 from customhouse.registry.following import Following
@@ -197,29 +198,31 @@ class RegistryService:
     def attach_blob(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> int:
         """Make a repository hold a blob whose bytes the caller has just stored; returns its size in bytes.
 
-        Raises Unavailable where a sweep took the bytes between the two: the caller has to store them again.
+        Raises QuotaExceeded; Unavailable where a sweep took the bytes between the two: they have to be stored again.
         """
         _check_repository(repository)
+        self.store.usage.lock(tx, repository)
         self.store.lock_blob(tx, digest)
         size = self.blobs.stat(digest)
         if size is None:
             raise Unavailable(f"the bytes of {digest} were swept while they arrived", hint="Send them again.")
         faults.point("registry.blob.seen")
         self.store.put_blob(tx, digest, size, now)
-        self.store.link_blobs(tx, repository, [digest], now)
+        check_quota(self.store.link_blobs(tx, repository, [digest], now))
         faults.point("registry.blob.linked")
         return size
 
     def mount(self, repository: str, digest: Digest, source: str) -> StoredBlob | None:
-        """Make a repository hold what `source` holds; None where it does not. The caller may read `source`."""
+        """Make a repository hold what `source`, which the caller may read, holds; None if not. Raises QuotaExceeded."""
         _check_repository(repository)
         with self.store.write() as tx:
+            self.store.usage.lock(tx, repository)
             if not self.store.linked(tx, source, [digest]):
                 return None
             size = self.store.hold_blob(tx, digest)
             if size is None or self.blobs.stat(digest) is None:
                 return None
-            self.store.link_blobs(tx, repository, [digest], self._clock())
+            check_quota(self.store.link_blobs(tx, repository, [digest], self._clock()))
             faults.point("registry.mount.linked")
         return StoredBlob(digest, size)
 
@@ -349,7 +352,7 @@ class RegistryService:
         return self.store.all_tags(tx)
 
     def breaches(self, rehash: bool = False) -> Iterator[Breach]:
-        """Every place where R1 or R4 does not hold; with `rehash`, also bytes that are not those of their digest."""
+        """See `Integrity.breaches`."""
         return self.integrity.breaches(rehash)
 
     def _fading(self, repository: str, digest: Digest, found: Linked) -> bool:

@@ -3,7 +3,8 @@
 1. An upload belongs to one repository; under another name it does not exist.
 2. The row comes before the file and goes in the transaction that links the blob, so whatever a crash leaves has a row
    that the sweep finds.
-3. What is claimed is never believed: a blob is linked only after its bytes came through this upload, also where the
+3. A publisher whose quota is used up begins no upload; one that would pass it ends before its bytes are kept.
+4. What is claimed is never believed: a blob is linked only after its bytes came through this upload, also where the
    store has them already (R3).
 """
 
@@ -20,7 +21,8 @@ from customhouse import faults
 from customhouse.blobs import BlobStore, DigestMismatch, Upload
 from customhouse.oci.digest import Digest
 from customhouse.oci.reference import valid_repository
-from customhouse.registry.content import InvalidName, StoredBlob, UploadUnknown
+from customhouse.registry.content import InvalidName, QuotaExceeded, StoredBlob, UploadUnknown
+from customhouse.registry.rules import Used
 
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 TOUCHED_EVERY = timedelta(minutes=10)
@@ -35,6 +37,7 @@ class UploadRows(Protocol):
     def find_upload(self, tx: Connection, name: str, repository: str) -> datetime | None: ...
     def touch_upload(self, tx: Connection, name: str, now: datetime) -> None: ...
     def end_upload(self, tx: Connection, name: str) -> None: ...
+    def limit_for(self, tx: Connection, repository: str, digest: Digest | None) -> Used | None: ...
 
 
 class Uploads:
@@ -53,11 +56,15 @@ class Uploads:
         self._clock = clock
 
     def begin(self, repository: str, name: str = "") -> str:
-        """The id of a new upload, which may be chosen by a caller who wants to find it again. Raises InvalidName."""
+        """The id of a new upload, which may be chosen by a caller who wants to find it again.
+        Raises InvalidName, QuotaExceeded."""
         if not valid_repository(repository):
             raise InvalidName(repository)
         name = name or uuid4().hex
         with self._rows.write() as tx:
+            limit = self._rows.limit_for(tx, repository, None)
+            if limit is not None and limit.full:
+                raise QuotaExceeded(limit)
             self._rows.begin_upload(tx, name, repository, self._clock())
         faults.point("registry.upload.begun")
         return name
@@ -76,17 +83,19 @@ class Uploads:
             upload.close()
 
     def finish(self, repository: str, name: str, upload: Upload, expected: Digest) -> StoredBlob:
-        """Make the blob visible in its repository. Raises DigestMismatch (the upload is over), StorageFull."""
+        """Make the blob visible in its repository. Raises StorageFull; DigestMismatch and QuotaExceeded, by which the
+        upload is over."""
         try:
+            self._fits(repository, expected, upload.offset)
             upload.commit(expected)
-        except DigestMismatch:
+            faults.point("registry.upload.committed")
+            with self._rows.write() as tx:
+                size = self._attach(tx, repository, expected, self._clock())
+                self._rows.end_upload(tx, name)
+                faults.point("registry.upload.commit")
+        except (DigestMismatch, QuotaExceeded):  # the latter also where another upload took the room meanwhile
             self.abandon(name, upload)
             raise
-        faults.point("registry.upload.committed")
-        with self._rows.write() as tx:
-            size = self._attach(tx, repository, expected, self._clock())
-            self._rows.end_upload(tx, name)
-            faults.point("registry.upload.commit")
         return StoredBlob(expected, size)
 
     def abandon(self, name: str, upload: Upload) -> None:
@@ -95,6 +104,12 @@ class Uploads:
         faults.point("registry.upload.cancelled")
         with self._rows.write() as tx:
             self._rows.end_upload(tx, name)
+
+    def _fits(self, repository: str, digest: Digest, size: int) -> None:
+        with self._rows.read() as tx:
+            limit = self._rows.limit_for(tx, repository, digest)
+        if limit is not None and limit.over(size):
+            raise QuotaExceeded(limit, size)
 
     def _known(self, repository: str, name: str) -> None:
         now = self._clock()

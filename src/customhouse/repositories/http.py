@@ -1,5 +1,5 @@
 """The API of repositories: GET /api/v1/repositories, GET|DELETE /api/v1/repositories/{name}; GET|POST|DELETE
-/api/v1/rules, the rules for their tags."""
+/api/v1/rules, the rules for their tags; GET|PUT /api/v1/publishers/{name}/quota."""
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -11,7 +11,7 @@ from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.errors import Invalid
 from customhouse.problem import Page, read_json, reply, routes_of_api
 from customhouse.registry.rulebook import Rulebook
-from customhouse.registry.rules import TagRule
+from customhouse.registry.rules import TagRule, Used
 from customhouse.repositories.service import RepositoriesService, Repository
 
 
@@ -21,6 +21,12 @@ class NewRule(msgspec.Struct):
     repositories: str
     tags: str
     locked: bool
+
+
+class NewQuota(msgspec.Struct):
+    """Bytes; null for no limit."""
+
+    bytes: int | None
 
 
 def routes(repositories: RepositoriesService, rules: Rulebook, principal_of: PrincipalOf) -> list[Route]:
@@ -58,8 +64,19 @@ def routes(repositories: RepositoriesService, rules: Rulebook, principal_of: Pri
         await run_in_threadpool(rules.remove, who, asked.get("repositories", ""), asked.get("tags", ""))
         return Response(status_code=204)
 
+    async def quota(request: Request) -> Response:
+        who = await signed_in(request, principal_of)
+        return reply(_quota(await run_in_threadpool(repositories.quota, who, request.path_params["name"])))
+
+    async def set_quota(request: Request) -> Response:
+        who, body = await signed_in(request, principal_of), await read_json(request, NewQuota)
+        name = request.path_params["name"]
+        return reply(_quota(await run_in_threadpool(repositories.set_quota, who, name, body.bytes)))
+
     return routes_of_api(
         [
+            Route("/api/v1/publishers/{name}/quota", quota),
+            Route("/api/v1/publishers/{name}/quota", set_quota, methods=["PUT"]),
             Route("/api/v1/rules", all_rules),
             Route("/api/v1/rules", add_rule, methods=["POST"]),
             Route("/api/v1/rules", remove_rule, methods=["DELETE"]),
@@ -82,3 +99,7 @@ def _rule(rule: TagRule) -> dict[str, object]:
         "repositories": rule.repositories, "tags": rule.tags, "locked": rule.locked, "added_by": rule.added_by,
         "added": rule.added.isoformat(),
     }  # fmt: skip
+
+
+def _quota(used: Used) -> dict[str, object]:
+    return {"publisher": used.publisher, "used": used.used, "quota": used.most}

@@ -18,6 +18,7 @@ from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import State
 from customhouse.errors import Conflict, Denied
 from customhouse.registry.content import RepositoryUnknown
+from customhouse.registry.rules import Used
 from customhouse.registry.service import RegistryService
 
 UNPINNED = (State.RECEIVED, State.VERIFYING, State.AWAITING_ENROLMENT)
@@ -41,10 +42,11 @@ class RepositoriesService:
 
     def __init__(
         self, registry: RegistryService, certification: CertificationService, audit: Audit,
-        clock: Callable[[], datetime], anonymous_pull: bool,
+        clock: Callable[[], datetime], anonymous_pull: bool, publisher: Callable[[Principal, str], object],
     ) -> None:  # fmt: skip
+        """`publisher` raises where there is none of that name, or who asks may not know of it."""
         self._registry, self._certification, self._audit, self._clock = registry, certification, audit, clock
-        self._anonymous_pull = anonymous_pull
+        self._anonymous_pull, self._publisher = anonymous_pull, publisher
 
     def page(self, who: Principal, prefix: str, after: str, limit: int) -> tuple[list[str], str | None]:
         """Names in order, and after which one to go on; a page may be shorter than its limit."""
@@ -91,6 +93,16 @@ class RepositoriesService:
                 tx, actor=who.name, action="repository.delete", subject=name, detail=detail, now=self._clock()
             )
         return held
+
+    def quota(self, who: Principal, publisher: str) -> Used:
+        """What a publisher's staging holds, and may. Raises NotFound."""
+        self._publisher(who, publisher)
+        return self._registry.rules.used(publisher)
+
+    def set_quota(self, who: Principal, publisher: str, most: int | None) -> Used:
+        """Bytes, None for no limit. Raises NotFound, Denied, InvalidRule."""
+        self._publisher(who, publisher)
+        return self._registry.rules.set_quota(who, publisher, most)
 
     def _rights(self, who: Principal, name: str) -> frozenset[str]:
         return allowed(who, name, anonymous_pull=self._anonymous_pull)

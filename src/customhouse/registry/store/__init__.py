@@ -7,7 +7,7 @@
 3. A change of what one repository holds is made under `lock_repositories`. A new link alone is not: it holds the row
    of its blob before it writes, and so does whoever removes links.
 4. Whatever may make a row useless says so in `loose_since`, in the same transaction; `collector.py` looks only there.
-   Rows of blobs are taken in the order of their digests, before their links.
+   Rows of blobs are taken in the order of their digests, before their links; `Usage.lock` comes before them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +21,12 @@ from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from customhouse.answers import Answers
 from customhouse.db import Database, Store
 from customhouse.oci.digest import Digest
+from customhouse.registry.rules import Used
 from customhouse.registry.store.leftovers import Leftovers, used
 from customhouse.registry.store.rows import Content, Found, Linked, Referrer
 from customhouse.registry.store.rules import RuleRows
 from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
+from customhouse.registry.store.usage import Usage
 
 __all__ = ["Content", "Found", "Linked", "Referrer", "RegistryStore"]
 
@@ -58,7 +60,7 @@ class RegistryStore(Store):
         super().__init__(database)
         self.answers = Answers(database.path, database.engine)
         self.stamp = self.answers.stamp
-        self.leftovers, self.rules = Leftovers(database), RuleRows(database)
+        self.leftovers, self.rules, self.usage = Leftovers(database), RuleRows(database), Usage(database)
         self.local = database.dialect == "sqlite"
         self._insert = insert_sqlite if database.dialect == "sqlite" else insert_postgresql
 
@@ -104,16 +106,19 @@ class RegistryStore(Store):
 
     def link_blobs(
         self, tx: Connection, repository: str, digests: Iterable[Digest], now: datetime, *, needed: bool = False
-    ) -> None:
-        """`needed`: by a manifest that the repository holds when this transaction ends."""
-        loose = None if needed else now
+    ) -> Used | None:
+        """`needed`: by a manifest that the repository holds when this transaction ends. Returns what its publisher
+        holds afterwards, where that is counted and became more."""
+        loose, linked = None if needed else now, list(digests)
         rows = [
-            {"repository": repository, "digest": digest, "linked_at": now, "loose_since": loose} for digest in digests
+            {"repository": repository, "digest": digest, "linked_at": now, "loose_since": loose} for digest in linked
         ]
+        held = self.usage.before_link(tx, repository, linked)
         if rows:
             put = self._insert(link)
             changed = {"linked_at": put.excluded.linked_at, "loose_since": put.excluded.loose_since}
             tx.execute(put.on_conflict_do_update(index_elements=["repository", "digest"], set_=changed), rows)
+        return held
 
     def unlink_blobs(
         self, tx: Connection, repository: str, digests: Sequence[Digest], since: datetime,
@@ -121,14 +126,17 @@ class RegistryStore(Store):
     ) -> int:  # fmt: skip
         """The one place where links go; returns how many did. Their blobs may be unused since `since`. With `before`
         only links go that were loose before, and whose blobs nobody else is busy with."""
-        gone = 0
+        self.usage.lock(tx, repository)
+        gone: list[Digest] = []
         for some in _pieces(sorted(digests)):
             rows = select(blob.c.digest).where(blob.c.digest.in_(some)).order_by(blob.c.digest)
             free = list(tx.execute(rows.with_for_update(key_share=True, skip_locked=before is not None)).scalars())
             tx.execute(update(blob).where(blob.c.digest.in_(free)).values(loose_since=since))
             links = delete(link).where(link.c.repository == repository, link.c.digest.in_(free))
-            gone += tx.execute(links if before is None else links.where(link.c.loose_since < before)).rowcount
-        return gone
+            links = links if before is None else links.where(link.c.loose_since < before)
+            gone += [Digest(found) for found in tx.execute(links.returning(link.c.digest)).scalars()]
+        self.usage.after_unlink(tx, repository, gone)
+        return len(gone)
 
     def linked(self, tx: Connection, repository: str, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Of these, the ones that the repository holds, with their sizes."""
@@ -331,6 +339,7 @@ class RegistryStore(Store):
         return tags, manifests, count, int(size or 0)
 
     def drop_repository(self, tx: Connection, repository: str, now: datetime) -> None:
+        self.usage.lock(tx, repository)  # before the rows of uploads too, which those who finish one take last
         held = select(manifest.c.digest).where(manifest.c.repository == repository)
         rows = select(content.c.digest).where(content.c.digest.in_(held)).order_by(content.c.digest)
         for some in _pieces(list(tx.execute(rows.with_for_update(key_share=True)).scalars())):
@@ -360,6 +369,10 @@ class RegistryStore(Store):
 
     def touch_upload(self, tx: Connection, name: str, now: datetime) -> None:
         tx.execute(update(upload).where(upload.c.id == name).values(touched_at=now))
+
+    def limit_for(self, tx: Connection, repository: str, digest: Digest | None) -> Used | None:
+        """What limits a push of a blob; see `Usage`."""
+        return self.usage.limit_for(tx, repository, digest)
 
     def end_upload(self, tx: Connection, name: str) -> None:
         tx.execute(delete(upload).where(upload.c.id == name))

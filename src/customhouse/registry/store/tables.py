@@ -53,7 +53,8 @@ link = Table(
     Column("repository", _REPOSITORY, primary_key=True),
     Column("digest", _DIGEST, ForeignKey("registry_blob.digest"), primary_key=True),
     Column("linked_at", UtcDateTime, nullable=False),
-    Index("ix_registry_link_digest", "digest"),
+    # By repository too: whether one of a publisher's repositories holds a blob is asked at each push of one.
+    Index("ix_registry_link_digest_repository", "digest", "repository"),
     *_loose("link"),
 )
 content = Table(
@@ -117,4 +118,11 @@ tag_rule = Table(
     Column("added_by", String(64), nullable=False),
     Column("added", UtcDateTime, nullable=False),
     UniqueConstraint("repositories", "tags"),
+)
+usage = Table(
+    "registry_usage",
+    metadata,
+    Column("publisher", String(64), primary_key=True),
+    Column("used", BigInteger, nullable=False),
+    Column("most", BigInteger),
 )
