@@ -73,6 +73,10 @@ def test_words_for_true_and_false(tmp_path: Path, text: str, value: bool) -> Non
         ("hub_name = 'Two Words'", {}, "cannot name a signer"),
         ("hub_name = 'releases'", {}, "cannot name a signer"),
         ("database = 'mysql://x'", {}, "'mysql' is not known"),
+        ("blobs = 'https://bucket'", {}, "blobs is 'https://bucket'"),
+        ("blobs = 's3://a/../b?c'", {}, "blobs is"),
+        ("blobs = 's3://bucket'\ns3_access_key = 'k'", {}, "s3_access_key and s3_secret_key belong together"),
+        ("blobs = 's3://bucket'\ns3_endpoint = 'https://name:secret@host'", {}, "s3_endpoint is not"),
         ("tls_key = 'x'", {}, "belong together"),
     ],
 )
@@ -111,6 +115,22 @@ def test_the_databases(tmp_path: Path) -> None:
 def test_the_engine_is_found_as_docker_finds_it(tmp_path: Path) -> None:
     assert load(tmp_path, {"DOCKER_HOST": "unix:///x"}).engine == "unix:///x"
     assert load(tmp_path, {"DOCKER_HOST": "unix:///x", "CUSTOMHOUSE_ENGINE": "none"}).engine == "none"
+
+
+def test_a_bucket_is_opened_as_every_s3_client_opens_it(tmp_path: Path) -> None:
+    amazon = {
+        "AWS_ACCESS_KEY_ID": "their-key", "AWS_SECRET_ACCESS_KEY": "their-secret", "AWS_SESSION_TOKEN": "their-token",
+        "AWS_REGION": "eu-north-1", "AWS_ENDPOINT_URL": "https://s3.example.com",
+    }  # fmt: skip
+    made = load(tmp_path, amazon, blobs="s3://bucket/hub")
+    assert (made.s3_access_key, made.s3_secret_key) == ("their-key", "their-secret")
+    assert made.s3_session_token == "their-token"
+    assert (made.s3_region, made.s3_endpoint) == ("eu-north-1", "https://s3.example.com")
+    ours = load(tmp_path, amazon, blobs="s3://bucket/hub", s3_access_key="our-key", s3_secret_key="our-secret")
+    assert (ours.s3_access_key, ours.s3_secret_key, ours.s3_session_token) == ("our-key", "our-secret", "")
+    assert ours.s3_region == "eu-north-1"
+    assert "secret" not in repr(made) + repr(ours)
+    assert load(tmp_path, amazon).s3_access_key == "", "a hub on files opens nothing"
 
 
 def test_paths_are_paths_and_secrets_are_not_shown(tmp_path: Path) -> None:

@@ -145,8 +145,10 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any)
     values.update({name: value for name, value in given.items() if value is not None})
     if values.get("engine", "auto") == "auto" and environment.get("DOCKER_HOST"):
         values["engine"] = environment["DOCKER_HOST"]  # as every docker client finds its engine
-    if values.get("blobs") and not ({"s3_access_key", "s3_secret_key"} & values.keys()):
-        values |= {name: environment[v] for name, v in _AMAZON.items() if environment.get(v) and not values.get(name)}
+    if values.get("blobs"):  # keys belong together: those of settings and environment are not mixed
+        keys = {"s3_access_key", "s3_secret_key", "s3_session_token"}
+        foreign = _AMAZON.keys() - (keys if keys & values.keys() else set()) - values.keys()
+        values |= {name: environment[_AMAZON[name]] for name in foreign if environment.get(_AMAZON[name])}
     return _checked(Settings(data=data, **{name: _typed(known[name].type, name, v) for name, v in values.items()}))
 
 
