@@ -1,5 +1,6 @@
 """A hub's mark on its blobs: whoever finds another's, or none where it left one, does not start."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from customhouse.blobs.files import FileBlobs
 from customhouse.db import Database
-from customhouse.hub_files import HubFiles, OtherBlobs
+from customhouse.hub_files import HubFiles, OtherBlobs, clear_spool, host_id
 
 
 def files(database: Database, folder: Path) -> HubFiles:
@@ -38,3 +39,15 @@ def test_blobs_that_are_not_there_are_refused_and_not_marked(database: Database,
     with pytest.raises(OtherBlobs, match="not here"):
         files(database, tmp_path).same_blobs(FileBlobs(tmp_path / "unmounted"), "one")
     assert FileBlobs(tmp_path / "unmounted").owner() == ""
+
+
+def test_a_host_has_one_name_and_its_spool_loses_what_is_old(tmp_path: Path) -> None:
+    assert host_id(tmp_path) == host_id(tmp_path)
+    spool = tmp_path / "spool"
+    for name, at in (("old", 1000), ("new", 3000)):
+        (spool / name).mkdir(parents=True)
+        (spool / name / "upload").write_bytes(b"x")
+        os.utime(spool / name, (at, at))
+    clear_spool(spool, 2000.0)
+    assert [left.name for left in spool.iterdir()] == ["new"]
+    clear_spool(tmp_path / "absent", 2000.0)

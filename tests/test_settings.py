@@ -148,3 +148,11 @@ def test_what_a_client_is_told() -> None:
 
 def test_the_clock_knows_its_zone() -> None:
     assert system_clock().utcoffset() is not None
+
+
+def test_a_host_that_only_serves_needs_others(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="no other hosts"):
+        load(tmp_path, {}, role="api")
+    assert load(tmp_path, {}, role="api", database="postgresql://hub@db/hub").role == "api"
+    with pytest.raises(Invalid, match="all or api"):
+        load(tmp_path, {}, role="worker")

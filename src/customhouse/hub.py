@@ -11,12 +11,10 @@
 import fcntl
 import logging
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +41,7 @@ from customhouse.enrolment.service import EnrolmentService
 from customhouse.enrolment.signers import SignersService
 from customhouse.enrolment.store import EnrolmentStore
 from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
-from customhouse.hub_files import HubFiles
+from customhouse.hub_files import HubFiles, clear_spool, host_id
 from customhouse.hub_keys import KeyFolder
 from customhouse.incoming import Remote
 from customhouse.keys import PublicKey
@@ -73,6 +71,7 @@ from customhouse.workflows import Workflows
 IMPORTING = "importing"  # a file in the data directory, while an import is not finished
 TICK_SECONDS = 2.0
 RENEW_SECONDS, SWEEP_SECONDS = 60.0, 600.0
+SPOOL_SECONDS = 86_400.0
 SWEEP_PACE = Pace(seconds=1.0, rest=8.0, batch=100)
 _log = logging.getLogger("customhouse.hub")
 
@@ -85,7 +84,7 @@ class Hub:
     ) -> None:
         """`place`: this is one of several processes, and their parent holds the data directory."""
         self.settings, self.clock, self._place = settings, clock, place
-        self._duties = place is None or place.first
+        self._duties = settings.role == "all" and (place is None or place.first)
         faults.arm(settings.fault)
         self._lock = hold_whole(settings.data) if place is None else None
         self.database = Database(settings.database_url)
@@ -198,7 +197,8 @@ class Hub:
         if self._place:
             self._place.on_wake(self._awake.set)
         self._add_first_administrator()
-        shutil.rmtree(self.settings.data / "spool", ignore_errors=True)  # uploads that a crash cut
+        # Uploads that a crash cut; where other processes may be receiving some, those of yesterday.
+        clear_spool(self.settings.data / "spool", self.clock().timestamp() - (SPOOL_SECONDS if self._place else 0))
         try:
             self.runner.cleanup()
         except CustomhouseError as error:  # no engine now: the checks say so, submission by submission
@@ -363,7 +363,7 @@ def _runner(settings: Settings, clock: Callable[[], datetime]) -> Runner:
         if not Path("/var/run/docker.sock").exists():
             return AbsentEngine("there is no container engine on this machine")
         url = "unix:///var/run/docker.sock"
-    mark = sha256(str(settings.data.resolve()).encode()).hexdigest()[:12]
+    mark = host_id(settings.data)  # hosts of one hub may have their data at the same path
     from customhouse.sandbox.docker_engine import DockerEngine  # its library is slow to load, and not always needed
 
     return DockerEngine(url, clock, hub=f"customhouse-{mark}")

@@ -10,6 +10,8 @@
    does not start. It would miss what others pushed, and sweep away what it does not know.
 """
 
+import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -131,6 +133,21 @@ class HubFiles:
                 raise OtherHubsFile(path)
             known.add(name)
         return known
+
+
+def host_id(folder: Path) -> str:
+    """A random name of the host that has this folder; made at first use."""
+    path = folder / "host-id"
+    if not path.exists():
+        write_whole(path, secrets.token_hex(6).encode())
+    return path.read_text().strip()
+
+
+def clear_spool(spool: Path, before: float) -> None:
+    """Remove what was begun in a folder for uploads before a moment (seconds since 1970)."""
+    for left in spool.glob("*"):
+        if left.lstat().st_mtime < before:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _context(name: str) -> str:

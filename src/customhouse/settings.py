@@ -69,6 +69,9 @@ class Settings:
     processes: int = field(
         default=1, metadata={"help": "processes that serve requests on this machine; the first does the duties as well"}
     )
+    role: str = field(
+        default="all", metadata={"help": "all; or api: serve requests, and leave all other work to the other hosts"}
+    )
     workers: int = field(default=2, metadata={"help": "submissions examined at once in one process"})
     quarantine_days: int = field(
         default=30, metadata={"help": "days for which quarantine keeps the content of a submission that is final"}
@@ -204,6 +207,7 @@ def _checked(settings: Settings) -> Settings:
         raise Invalid("s3_access_key and s3_secret_key belong together: only one of them is set")
     if not re.fullmatch(r"(https?://[^/@?#\s]+/?)?", settings.s3_endpoint):
         raise Invalid("s3_endpoint is not http://HOST[:PORT] or https://HOST[:PORT]")
+    _check_role(settings)
     if not 1 <= settings.workers <= 64:
         raise Invalid(f"workers is {settings.workers}; it must be from 1 to 64")
     if not 1 <= settings.quarantine_days <= 3650:
@@ -211,6 +215,13 @@ def _checked(settings: Settings) -> Settings:
     if not 1 <= settings.source_gigabytes <= 10_000:
         raise Invalid(f"source_gigabytes is {settings.source_gigabytes}; it must be from 1 to 10000")
     return settings
+
+
+def _check_role(settings: Settings) -> None:
+    if settings.role not in ("all", "api"):
+        raise Invalid(f"role is {settings.role[:40]!r}; it must be all or api")
+    if settings.role == "api" and settings.database_url.startswith("sqlite"):
+        raise Invalid("role is api, and there are no other hosts: hosts share a PostgreSQL database")
 
 
 def _port_fits(host: str) -> bool:

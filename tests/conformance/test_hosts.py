@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -221,6 +222,26 @@ def test_what_a_host_had_begun_is_gone_on_with_when_it_dies(cluster: Cluster, pu
     cluster.only(*others)
     assert others[0].wait_for("staging/acme/taken:1", "published")
     dying.start()
+
+
+def test_a_host_that_only_serves_leaves_the_work_to_others(cluster: Cluster, publisher: Publisher) -> None:
+    *others, serving = cluster.hosts
+    for host in cluster.hosts:
+        host.stop()
+    serving.settings["role"] = "api"
+    try:
+        cluster.only(serving)
+        serving.start()
+        publisher.release("served", "1", image("served"))
+        time.sleep(3)
+        assert serving.latest("staging/acme/served:1")["state"] == "received"
+        for host in others:
+            host.start()
+        serving.wait_for("staging/acme/served:1", "published")
+    finally:
+        del serving.settings["role"]
+    serving.stop()
+    serving.start()
 
 
 def test_a_revoked_token_is_refused_by_every_host_at_once(cluster: Cluster, publisher: Publisher) -> None:
