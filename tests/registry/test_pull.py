@@ -70,6 +70,8 @@ def test_what_the_client_has_already_is_not_sent_again(hub: Client) -> None:
         etag = hub("GET", path).headers["etag"]
         reply = hub("GET", path, if_none_match=f'"other", {etag}')
         assert (reply.status, reply.body) == (304, b"")
+        assert hub("HEAD", path, if_none_match=f"W/{etag}").status == 304
+        assert hub("GET", path, if_none_match="*").status == 304
         assert hub("GET", path, if_none_match='"other"').status == 200
 
 
@@ -93,6 +95,11 @@ def test_a_large_blob_comes_whole_and_in_ranges_on_every_way_out(
         assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
     # The connection is still in step after each of them.
     assert hub("GET", path, if_range='"other"', range="bytes=0-0").status == 200
+    assert hub("GET", path, if_range=f'"{digest}"', range="bytes=0-0").status == 206
+    for ignored in ("bytes=0-1,5-6", "lines=1-2", "bytes=a-b"):
+        assert hub("GET", path, range=ignored).status == 200, ignored
+    head = hub("HEAD", path, range="bytes=0-0")
+    assert (head.status, head.headers["content-length"], head.headers["accept-ranges"]) == (200, str(size), "bytes")
     refused = hub("GET", path, range=f"bytes={size}-")
     assert (refused.status, refused.headers["content-range"]) == (416, f"bytes */{size}")
     hub.close()

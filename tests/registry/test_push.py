@@ -57,6 +57,31 @@ def test_a_blob_is_pushed_as_docker_does_it_in_one_chunked_patch(hub: Client) ->
     assert blob(hub, Digest.of(LARGE)) == LARGE
 
 
+@pytest.mark.parametrize("way", ["post", "put", "chunks"])
+def test_a_blob_is_pushed_under_its_sha512_digest(hub: Client, blobs: FileBlobs, way: str) -> None:
+    digest, wrong = Digest.of(LARGE, "sha512"), Digest.of(b"another", "sha512")
+    for named, status in ((wrong, 400), (digest, 201)):
+        if way == "post":
+            reply = hub("POST", f"/v2/{WEB}/blobs/uploads/?digest={named}", LARGE)
+        else:
+            location, rest = begin(hub), LARGE
+            if way == "chunks":
+                location, rest = hub("PATCH", location, LARGE[:70_000]).location, LARGE[70_000:]
+            reply = hub("PUT", f"{location}?digest={named}", rest)
+        assert reply.status == status, reply
+    assert reply.headers["docker-content-digest"] == digest and reply.location.endswith(f"/blobs/{digest}")
+    assert blob(hub, digest) == LARGE and blob(hub, wrong) is None and list(blobs.digests()) == [digest]
+    assert blob(hub, Digest.of(LARGE)) is None, "what was sent under one name is not there under another"
+    part = hub("GET", reply.location, range="bytes=-5", if_range=f'"{digest}"')
+    assert (part.status, part.body, part.headers["etag"]) == (206, LARGE[-5:], f'"{digest}"')
+    layer = {"mediaType": m.OCI_LAYER, "digest": str(digest), "size": len(LARGE)}
+    hub.push_blob(WEB, CONFIG)
+    assert hub.push_manifest(WEB, "1", image(layers=[layer])).status == 201
+    other = "staging/alice/other"
+    assert hub("POST", f"/v2/{other}/blobs/uploads/?mount={digest}&from={WEB}").status == 201
+    assert blob(hub, digest, other) == LARGE
+
+
 def test_a_blob_is_pushed_in_numbered_chunks_with_the_last_in_the_put(hub: Client) -> None:
     location, step = begin(hub), 1_000_000
     for start in range(0, 3 * step, step):
@@ -341,8 +366,9 @@ def test_a_manifest_under_no_valid_tag_is_refused(hub: Client, tag: str) -> None
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_a_manifest_of_five_mebibytes_is_too_large(hub: Client, declared: bool) -> None:
-    raw = image(annotations={"a": "x" * 5 * 1024 * 1024})
+def test_a_manifest_of_one_byte_more_than_four_mebibytes_is_too_large(hub: Client, declared: bool) -> None:
+    raw = image(annotations={"a": "x" * (m.LARGEST_MANIFEST + 1 - len(image(annotations={"a": ""})))})
+    assert len(raw) == 4 * 1024 * 1024 + 1
     body = raw if declared else iter([raw[:3_000_000], raw[3_000_000:]])
     reply = hub("PUT", f"/v2/{WEB}/manifests/1", body, content_type=m.OCI_MANIFEST)
     assert (reply.status, reply.codes) == (413, ["SIZE_INVALID"])
