@@ -1,9 +1,12 @@
 """Repositories are listed, shown and deleted by those who may; an administrator collects what is unused."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+from customhouse.oci.digest import Digest
 from tests.cli.conftest import Person
 from tests.hub_process import HubProcess
 from tests.publisher import Publisher, image
@@ -46,3 +49,25 @@ def test_what_is_unused_is_told_and_collected(
         done = json.loads(admin("storage", "gc", "--json", *more).out)
         assert {name: done[name] for name in nothing} == nothing
     assert "only administrators" in signed_in("carl", "certifier")("storage", "gc", code=1).err
+
+
+def test_a_stopped_hub_is_collected_by_its_data_and_a_running_one_is_not(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    person = Person(tmp_path / "home")
+    assert "another hub is running" in person("storage", "gc", "--data", hub.data, code=1).err
+    stopped = HubProcess(tmp_path / "data").start()
+    assert stopped.stop() == 0
+    content = b"what a deletion left"
+    digest = Digest.of(content)
+    file = stopped.data / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    with closing(sqlite3.connect(stopped.data / "hub.db")) as rows, rows:
+        row = (str(digest), len(content), *["2026-01-01 00:00:00.000000"] * 2)
+        rows.execute("INSERT INTO registry_blob (digest, size, stored_at, loose_since) VALUES (?, ?, ?, ?)", row)
+    for more, there in ((("--dry-run",), True), ((), False)):
+        done = person("storage", "gc", "--data", stopped.data, "--json", *more).json
+        assert (done["blobs"], done["bytes"], done["dry_run"]) == (1, len(content), there)
+        assert file.exists() is there
+    assert "collected: 0 blobs (0 bytes)" in person("storage", "gc", "--data", stopped.data).out
