@@ -74,6 +74,17 @@ class StoreContract:
             upload.close()
         assert store.upload("u1").commit(Digest.of(CONTENT[:300_000])) == 300_000
 
+    def test_a_buffer_may_be_used_again_once_it_is_written(self, make: Make) -> None:
+        content = CONTENT + CONTENT[::-1]  # several parts
+        upload, buffer = make().upload("u1"), bytearray(1024 * 1024)
+        for start in range(0, len(content), len(buffer)):
+            piece = content[start : start + len(buffer)]
+            buffer[: len(piece)] = piece
+            upload.write(memoryview(buffer)[: len(piece)])
+            buffer[:] = bytes(len(buffer))
+        upload.commit(Digest.of(content))
+        assert make().open(Digest.of(content)).read() == content
+
     def test_one_request_is_committed_by_the_next(self, make: Make) -> None:
         store = make()
         upload = store.upload("u1")
