@@ -10,7 +10,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -126,6 +126,11 @@ class Audit:
     def head(self, tx: Connection) -> int:
         """The number of the last entry, 0 before the first: whatever changes, this does."""
         return tx.execute(select(audit_entry.c.seq).order_by(audit_entry.c.seq.desc()).limit(1)).scalar() or 0
+
+    def has(self, tx: Connection, actions: Collection[str], after: int) -> bool:
+        """Is there one of these actions after a sequence number?"""
+        query = select(audit_entry.c.seq).where(audit_entry.c.seq > after, audit_entry.c.action.in_(actions))
+        return tx.execute(query.limit(1)).first() is not None
 
     def verify(self, tx: Connection, checkpoint: str | None = None) -> tuple[int, str]:
         """Prove the chain; returns (last sequence number, its hash): the checkpoint to write down.

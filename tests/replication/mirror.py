@@ -1,5 +1,6 @@
 """A mirror of a hub, as those see it who run it and those who pull from it."""
 
+import threading
 from datetime import UTC, datetime
 
 from customhouse.keys import PublicKey
@@ -34,6 +35,14 @@ class Mirror:
         assert self.hub.mirroring.run(self.name)
         shown = self.hub.replication.show(ADMIN, self.name)
         return str(shown["error"] or next((each["error"] for each in shown["states"] if each["error"]), ""))
+
+    def turn(self) -> dict[str, str]:
+        """What the hub does by itself every few seconds, to its end; returns the states."""
+        self.hub.mirroring.start_due()
+        for thread in threading.enumerate():
+            if thread.name == f"mirror-{self.name}":
+                thread.join(30)
+        return self.states()
 
     def states(self) -> dict[str, str]:
         shown = self.hub.replication.show(ADMIN, self.name)

@@ -230,3 +230,36 @@ def test_the_lease_of_a_process_that_died_is_free_when_it_ends(rooms: Rooms, els
     assert not rooms.mirroring.run(mirror.name) and mirror.states() == {}
     clock.advance(seconds=1)
     assert mirror.run() == "" and mirror.states() == {"acme/web:1": "signed"}
+
+
+def test_a_publication_wakes_the_mirror_and_other_changes_wait_for_its_next_look(
+    hub: Rooms, elsewhere: Vendor, clock: Clock
+) -> None:
+    built = image()
+    hub.publish(built)
+    mirror = Mirror(hub, elsewhere, "woken")
+    assert mirror.turn() == {"acme/web:1": "signed"}
+    sbom = attest(hub, built)
+    hub.push(image("staged"), "2")
+    mirror.turn()
+    assert mirror.client().referrers("woken/acme/web", built.digest) == []
+    hub.publish(image("new"), "2")
+    assert mirror.turn() == {"acme/web:1": "signed", "acme/web:2": "signed"}
+    assert [each.digest for each in mirror.client().referrers("woken/acme/web", built.digest)] == [sbom]
+    attest(hub, built, "later")
+    clock.advance(hours=1)
+    mirror.turn()
+    assert len(mirror.client().referrers("woken/acme/web", built.digest)) == 2
+
+
+def test_a_run_that_was_cut_is_taken_up_by_whoever_comes_next(hub: Rooms, elsewhere: Vendor) -> None:
+    hub.publish(image())
+    mirror = Mirror(hub, elsewhere, "cut")
+    assert mirror.turn() == {"acme/web:1": "signed"}
+    hub.publish(image("new"), "2")
+    with hub.database.write() as tx:  # as a run leaves it that dies after its first rows
+        row = hub.replication.store.find(tx, "cut")
+        assert row is not None
+        wanted = hub.replication.wanted(row)["acme/web"]
+        hub.replication.store.put_repository(tx, "cut", "acme/web", tried=wanted.fingerprint)
+    assert mirror.turn() == {"acme/web:1": "signed", "acme/web:2": "signed"}

@@ -129,15 +129,16 @@ class RegistryService:
             return self.store.repositories(tx, prefix, after, limit)
 
     def content_of(
-        self, chosen: Callable[[str, str], bool]
+        self, repositories: Callable[[str], bool], tags: Callable[[str], bool]
     ) -> dict[str, tuple[dict[str, Digest], dict[Digest, Digest]]]:
-        """Of tags that are chosen by (repository, tag): each repository's, and what refers to what in it."""
-        found: dict[str, dict[str, Digest]] = {}
+        """Of the repositories and tags that are chosen: each repository's tags, and what refers to what in it."""
+        found = {}
         with self.store.read() as tx:
-            for repository, tag, digest in self.store.all_tags(tx):
-                if chosen(repository, tag):
-                    found.setdefault(repository, {})[tag] = digest
-            return {name: (tags, self.store.all_referring(tx, name)) for name, tags in found.items()}
+            for name in filter(repositories, self.store.tagged(tx)):
+                chosen = {tag: digest for _, tag, digest in self.store.all_tags(tx, name) if tags(tag)}
+                if chosen:
+                    found[name] = (chosen, self.store.all_referring(tx, name))
+        return found
 
     def amount_of(self, repository: str) -> tuple[int, int, int, int]:
         """How many tags, manifests and blobs, and the bytes of those blobs. Raises RepositoryUnknown."""

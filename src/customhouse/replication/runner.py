@@ -3,7 +3,9 @@
 1. A few threads, each with one mirror at a time; the hub's other duties do not wait for them.
 2. One process at a time has a mirror, under a lease that is renewed while its thread lives. What a process held that
    died is free after half a minute, and at once where there can be no other process.
-3. How a run ended is in the mirror's row, and so is when it is run next.
+3. Official tags change by publications and withdrawals: after one, what is wanted is compared with what was tried last.
+   Whatever else may change it is found an hour after the last run.
+4. How a run ended is in the mirror's row, and so is when it is run next.
 """
 
 import logging
@@ -21,7 +23,7 @@ from customhouse.errors import Conflict, CustomhouseError, Unavailable
 from customhouse.publication.service import PublicationService
 from customhouse.registry.service import RegistryService
 from customhouse.replication import plan
-from customhouse.replication.plan import NOTHING
+from customhouse.replication.plan import NOTHING, Wanted
 from customhouse.replication.run import LEASE, Ended, Means, Run
 from customhouse.replication.service import ReplicationService
 from customhouse.replication.store import Row
@@ -30,6 +32,7 @@ from customhouse.trust.bundle import Bundle, BundledRepository, BundledRoot
 from customhouse.trust.names import Gun
 
 AT_ONCE = 4  # mirrors
+CHANGES = ("publication.publish", "publication.withdraw")
 _log = logging.getLogger("customhouse.replication")
 
 
@@ -44,6 +47,7 @@ class Runner:
         self._sole, self._me, self._stopping = mirrors.store.sole, uuid4().hex, threading.Event()
         self._means = Means(mirrors, registry, publication, vault, audit, clock, self._me, self._stopping)
         self._running: dict[str, threading.Thread] = {}
+        self._read, self._changed = 0, 0  # how far the audit log was read, and at which look something had changed
         self._looked: dict[str, int] = {}
 
     # ---- when
@@ -54,12 +58,15 @@ class Runner:
         with self._mirrors.store.read() as tx:
             rows = self._mirrors.store.all(tx)
             head = self._audit.head(tx) if rows else 0
+            if head > self._read and self._audit.has(tx, CHANGES, self._read):
+                self._changed = head
+            self._read = head
         self._hold(rows)
         for row in rows:
             name = row["name"]
             if name in self._running or len(self._running) >= AT_ONCE or self._stopping.is_set():
                 continue
-            if self._due(row, head):
+            if self._due(row):
                 thread = threading.Thread(target=self._try, args=(name,), name=f"mirror-{name}", daemon=True)
                 self._running[name] = thread
                 thread.start()
@@ -85,25 +92,24 @@ class Runner:
         for thread in self._running.values():
             thread.join(max(0.0, until - time.monotonic()))
 
-    def _due(self, row: Row, head: int) -> bool:
+    def _due(self, row: Row) -> bool:
         now, name = self._clock(), row["name"]
         if row["held_until"] and row["held_until"] > now and row["holder"] != self._me:
             return False
+        looked, self._looked[name] = self._looked.get(name), self._changed
         if row["asked"] or (row["next_try"] and row["next_try"] <= now):
             return True
-        if self._looked.get(name) == head:
+        if looked == self._changed:
             return False
         wanted = self._mirrors.wanted(row)
         with self._mirrors.store.read() as tx:
             there = self._mirrors.store.repositories(tx, name)
-        self._looked[name] = head
-        return any(
-            wanted.get(each, NOTHING).fingerprint != there.get(each, {}).get("tried", "") for each in {*wanted, *there}
-        )
+        return any(_behind(row, wanted.get(each, NOTHING), there.get(each)) for each in {*wanted, *there})
 
     def _try(self, name: str) -> None:
         try:
-            self.run(name)
+            if not self.run(name):
+                self._looked.pop(name, None)  # whoever is at it may have begun before the change
         except CustomhouseError as error:
             _log.warning("mirror %s: %s %s", name, error.message, error.hint)
         except Exception:
@@ -172,3 +178,10 @@ class Runner:
             faults.point("mirror.run.finished")
 
 
+def _behind(row: Row, wanted: Wanted, held: Row | None) -> bool:
+    """Is something new, or was a run cut that had begun with it? What failed has its pause, in one of the rows."""
+    if held is None:
+        return bool(wanted.fingerprint)
+    if held["tried"] != wanted.fingerprint:
+        return True
+    return bool(held["done"] != wanted.fingerprint and not held["next_try"] and not row["attempts"])

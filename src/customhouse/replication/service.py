@@ -178,12 +178,10 @@ class ReplicationService:
 
     def wanted(self, row: Row) -> dict[str, Wanted]:
         """Repository -> what the mirror is to have of it."""
-        def chosen(repository: str, tag: str) -> bool:
-            return kind_of(repository) is Kind.OFFICIAL and (
-                plan.matches(row["repositories"], repository) and plan.matches(row["tags"], tag)
-            )
+        def official(repository: str) -> bool:
+            return kind_of(repository) is Kind.OFFICIAL and plan.matches(row["repositories"], repository)
 
-        found = self._registry.content_of(chosen)
+        found = self._registry.content_of(official, lambda tag: plan.matches(row["tags"], tag))
         return {repository: plan.wanted(tags, referrers) for repository, (tags, referrers) in found.items()}
 
     def _log(self, tx: Any, actor: str, action: str, name: str, detail: Mapping[str, Any]) -> None:

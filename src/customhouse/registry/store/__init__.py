@@ -315,6 +315,10 @@ class RegistryStore(Store):
             query = query.where(tag.c.repository == repository)
         return ((row.repository, row.name, Digest(row.digest)) for row in tx.execute(query))
 
+    def tagged(self, tx: Connection) -> list[str]:
+        """Repositories that have a tag, in order."""
+        return list(tx.execute(select(tag.c.repository).distinct().order_by(tag.c.repository)).scalars())
+
     def known(self, tx: Connection, repository: str) -> bool:
         """Does the repository hold anything?"""
         held = select(manifest.c.digest).where(manifest.c.repository == repository).limit(1)
