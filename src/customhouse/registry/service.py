@@ -132,13 +132,12 @@ class RegistryService:
         self, repositories: Callable[[str], bool], tags: Callable[[str], bool]
     ) -> dict[str, tuple[dict[str, Digest], dict[Digest, Digest]]]:
         """Of the repositories and tags that are chosen: each repository's tags, and what refers to what in it."""
-        found = {}
         with self.store.read() as tx:
-            for name in filter(repositories, self.store.tagged(tx)):
-                chosen = {tag: digest for _, tag, digest in self.store.all_tags(tx, name) if tags(tag)}
-                if chosen:
-                    found[name] = (chosen, self.store.all_referring(tx, name))
-        return found
+            found = {
+                name: {tag: digest for _, tag, digest in self.store.all_tags(tx, name) if tags(tag)}
+                for name in self.store.tagged(tx) if repositories(name)
+            }
+            return {name: (held, self.store.all_referring(tx, name)) for name, held in found.items() if held}
 
     def amount_of(self, repository: str) -> tuple[int, int, int, int]:
         """How many tags, manifests and blobs, and the bytes of those blobs. Raises RepositoryUnknown."""
