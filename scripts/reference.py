@@ -1,7 +1,7 @@
 """Write the pages of docs/reference/ from the program itself; with --check, name those that are stale and exit 1.
 
 1. Every page is made of what the code declares: commands and their help, settings, checks, routes. What the code
-   cannot say of itself, the sentence about a route, stands in `ROUTES`; a route without one is an error.
+   cannot say of itself, what a route is for, stands in `routes.py`; a route without an entry is an error.
 2. The same code gives the same bytes on every machine: fixed width, fixed order, no time.
 """
 
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import openapi
+from routes import API, REGISTRY, TRUST, compare
 
-from customhouse import app
+import customhouse
 from customhouse.certification import reference as checks_reference
 from customhouse.certification.check import discover
 from customhouse.certification.policy import Policy
@@ -53,126 +55,32 @@ CLIENT_VARIABLES = (
     ("XDG_STATE_HOME", "`customhouse/trust/` there holds what `verify` saw before; `~/.local/state` if not set"),
 )
 
-SIGNED_IN, PEOPLE, JUDGES, ADMIN = "signed in", "its publisher's members, certifiers", "certifiers", "administrators"
-ROUTES = {
-    "GET /token": ("docker's token service: a short-lived token for the scopes asked for", "anybody"),
-    "POST /token": ("the same by form, with a password or a refresh token", "anybody"),
-    "POST /api/v1/login": ("open a session (HTTP Basic); its secret is the Bearer token of the others", "anybody"),
-    "POST /api/v1/logout": ("end the session that is used", SIGNED_IN),
-    "GET /api/v1/whoami": ("name, role, publishers, scope", SIGNED_IN),
-    "GET /api/v1/users": ("users, in pages", ADMIN),
-    "POST /api/v1/users": ("add a user: `name`, `role`, `password`", ADMIN),
-    "GET /api/v1/users/{name}": ("one user", "administrators, and himself"),
-    "PATCH /api/v1/users/{name}": ("change one of `role`, `disabled`, `password`", "administrators; his own password"),
-    "DELETE /api/v1/users/{name}": ("remove a user, his sessions and tokens", ADMIN),
-    "DELETE /api/v1/users/{name}/sessions": ("sign a user out everywhere", "administrators, and himself"),
-    "GET /api/v1/publishers": ("publishers, in pages", SIGNED_IN),
-    "POST /api/v1/publishers": ("add a publisher: `name`, `members`", ADMIN),
-    "GET /api/v1/publishers/{name}": ("one publisher with its members", PEOPLE),
-    "GET /api/v1/publishers/{name}/quota": ("bytes that its staging holds, and its quota", PEOPLE),
-    "PUT /api/v1/publishers/{name}/quota": ("set the quota: `bytes`, null for none", ADMIN),
-    "POST /api/v1/publishers/{name}/members": ("add a member: `user`", ADMIN),
-    "DELETE /api/v1/publishers/{name}/members/{user}": ("remove a member", ADMIN),
-    "GET /api/v1/tokens": ("access tokens, without secrets", "one's own; administrators all"),
-    "POST /api/v1/tokens": ("make one: `name`, `publisher`, `scope`, `expires_seconds`", "users, for what they may do"),
-    "DELETE /api/v1/tokens": ("end one: `username`", "its owner, administrators"),
-    "DELETE /api/v1/tokens/{username}": ("end one", "its owner, administrators"),
-    "POST /api/v1/advisories": ("import an OSV dump or KEV list: the file is the body, `?name=` its name", JUDGES),
-    "GET /api/v1/advisories/status": ("what is held, and how fresh it is", SIGNED_IN),
-    "GET /api/v1/publishers/{name}/roots": ("the enrolled root keys", PEOPLE),
-    "POST /api/v1/publishers/{name}/roots": ("enrol: `certificate`, or `repository` or `key_ids` or both", JUDGES),
-    "DELETE /api/v1/publishers/{name}/roots/{key}": ("end an enrolment", JUDGES),
-    "GET /api/v1/publishers/{name}/signers": ("the enrolled signers", PEOPLE),
-    "POST /api/v1/publishers/{name}/signers": ("enrol a signer: `name` and `key` (PEM)", JUDGES),
-    "DELETE /api/v1/publishers/{name}/signers/{signer}": ("end it; `?key=` only this key of his", JUDGES),
-    "POST /api/v1/trust/reset": ("let `repository` (staging/…) begin anew; `reason`", JUDGES),
-    "GET /api/v1/sources": ("servers that images may come from, without secrets", "people; those of their publishers"),
-    "POST /api/v1/sources": ("register one: `publisher`, `url`, `ca`, `username`, `secret`", ADMIN),
-    "DELETE /api/v1/sources/{publisher}/{host}": ("end a registration", ADMIN),
-    "GET /api/v1/mirrors": ("mirrors of official repositories, without secrets", ADMIN),
-    "POST /api/v1/mirrors": (
-        "register or change one: `name`, `url`, `trust_url`, `ca`, `username`, `secret`, `repositories`, `tags`, "
-        "`target`", ADMIN
-    ),
-    "GET /api/v1/mirrors/{name}": ("how it stands: each repository and tag, and what went wrong", ADMIN),
-    "DELETE /api/v1/mirrors/{name}": ("forget it; what was sent stays there", ADMIN),
-    "POST /api/v1/mirrors/{name}/run": ("run it now, and look at everything there", ADMIN),
-    "POST /api/v1/mirrors/{name}/rotate": ("a new `role`, root or targets, for its host; runs it", ADMIN),
-    "GET /api/v1/mirrors/{name}/bundle": ("what its consumers pin: a trust bundle", ADMIN),
-    "POST /api/v1/submissions": (
-        "offer what is signed elsewhere: `source`, `trust_server`, `repository`, `tag`", "its publisher's members"
-    ),
-    "GET /api/v1/submissions": ("newest first; `repository`, `state`, `publisher`, `limit`, `after`", PEOPLE),
-    "GET /api/v1/submissions/latest": ("the newest of `reference`", PEOPLE),
-    "GET /api/v1/submissions/{id}": ("one, with its findings and the inputs of its verdict", PEOPLE),
-    "GET /api/v1/submissions/{id}/events": ("progress after `after`; waits up to `wait` seconds", PEOPLE),
-    "POST /api/v1/submissions/{id}/approve": ("one approval: `reason`", "certifiers, never the author"),
-    "POST /api/v1/submissions/{id}/reject": ("refuse: `reason`", JUDGES),
-    "POST /api/v1/submissions/{id}/retry": ("examine again", PEOPLE),
-    "POST /api/v1/submissions/{id}/withdraw": ("take an official image back: `reason`", PEOPLE),
-    "GET /api/v1/waivers": ("the waivers in force", "members of publishers, certifiers"),
-    "POST /api/v1/waivers": ("accept a finding: `repository`, `check` or `fingerprint`, `reason`, `days`", JUDGES),
-    "DELETE /api/v1/waivers/{id}": ("end one", JUDGES),
-    "GET /api/v1/trust/bundle": ("what consumers pin: root certificates, host, CA, the signer's key", "anybody"),
-    "GET /api/v1/trust/repositories": (
-        "official repositories (or `repository`) with their root, and with `metadata=true` all files", "who may pull",
-    ),
-    "GET /api/v1/audit": ("entries after `after`, at most `limit`", JUDGES),
-    "GET /api/v1/audit/verify": ("prove the chain, from `checkpoint` if given", JUDGES),
-    "GET /api/v1/storage/verify": ("hash again the next part of what is stored, after `after`", JUDGES),
-    "POST /api/v1/storage/verify": ("the same; altered bytes are thrown away", ADMIN),
-    "GET /api/v1/storage/collect": ("what nothing needs any more", ADMIN),
-    "POST /api/v1/storage/collect": ("collect it for some seconds; `part` of the store to look through, `fast`", ADMIN),
-    "GET /api/v1/rules": ("the rules for tags, shipped and added; of those that match, the last counts", JUDGES),
-    "POST /api/v1/rules": ("lock tags or let them move: `repositories`, `tags` (patterns), `locked`", ADMIN),
-    "DELETE /api/v1/rules": ("end the rule of `repositories` and `tags`", ADMIN),
-    "GET /api/v1/repositories": ("names that begin with `prefix`, in pages", "people; what they may read"),
-    "GET /api/v1/repositories/{name:path}": ("what a repository holds", "people; what they may read"),
-    "DELETE /api/v1/repositories/{name:path}": ("delete a repository of staging", "its publisher's people"),
-    "GET /api/v1/doctor": ("every broken invariant; `rehash=true` reads every byte again", JUDGES),
-    "GET /healthz": ("the process is alive", "anybody"),
-    "GET /readyz": ("the database answers too", "anybody"),
-    "GET /metrics": ("numbers in Prometheus' text form: answers, clients, submissions, the first expiry", "anybody"),
-}
-
 API_HEAD = """\
-Everything is on one origin. What the `customhouse` command does, it does through these.
+Everything is on one origin. What the `customhouse` command does, it does through these. The same as an OpenAPI 3.1
+document, with parameters, bodies and statuses: [openapi.json](openapi.json).
+"""
 
-## /v2/: registry and trust server
-
-| path | what it is |
-|---|---|
-| `/v2/…` | OCI distribution specification 1.1: pull, push, tags, referrers, deletion; docker's manifest schema 2 too |
-| `/v2/HOST/REPOSITORY/_trust/tuf/…` | Notary v1: metadata by role, version and hash; publish; server-held keys |
-| `/v2/HOST/REPOSITORY/_trust/changefeed`, `/v2/_trust/changefeed` | Notary v1: what changed |
-| `/_notary_server/health` | Notary v1: is the trust server's database there |
-
-Both take the Bearer tokens of `/token`, as docker asks for them. Errors have the form of their specification.
-
-## /api/v1: JSON
-
+API_PARTS = (
+    ("/v2/: registry", """\
+OCI distribution specification 1.1; docker's manifest schema 2 too. It takes the Bearer tokens of `/token`, as docker
+asks for them. Errors have the form of the specification. `{name}` may hold slashes. Administrators may read all.
+""", REGISTRY),
+    ("/v2/…/_trust/: trust server", """\
+Notary v1. `{gun}` is `HOST/REPOSITORY`; `{role}` may hold slashes. The same tokens; errors in the form of notary's
+server.
+""", TRUST),
+    ("/token, /api/v1/: JSON", """\
 HTTP Basic (user or access token) or `Authorization: Bearer` (session of `/api/v1/login`). Errors are
 `application/problem+json`: `type`, `title`, `status`, `detail`, and `hint` where something can be done. Lists come in
 pages: `limit`, and `after` with the `next` of the page before. Administrators may do what certifiers may.
-
-| method | path | what it does | who may |
-|---|---|---|---|
-"""
-
-
-class _Anything:
-    """Stands for the hub while its routes are listed: nothing of it is used until a request comes."""
-
-    def __getattr__(self, _name: str) -> "_Anything":
-        return self
-
-    def __truediv__(self, _name: str) -> "_Anything":
-        return self
+""", API),
+)  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
     """Write, or compare; returns the exit code."""
     pages = {"cli.md": _cli(), "settings.md": _settings(), "checks.md": _checks(), "api.md": _api()}
+    pages["openapi.json"] = openapi.document(customhouse.__version__)
     stale = [name for name, text in pages.items() if _current(name) != text]
     if "--check" in arguments:
         for name in stale:
@@ -241,20 +149,15 @@ def _checks() -> str:
 
 
 def _api() -> str:
-    hub: Any = _Anything()
-    found = {
-        f"{method} {route.path.replace(':str}', '}')}"
-        for route in app.api_routes(hub)
-        for method in sorted(route.methods or ())
-        if method != "HEAD"
-    }
-    if found != set(ROUTES):
-        missing, gone = sorted(found - set(ROUTES)), sorted(set(ROUTES) - found)
-        sys.exit(f"scripts/reference.py, ROUTES: missing {missing}, gone {gone}")
+    missing, gone = compare()
+    if missing or gone:
+        sys.exit(f"scripts/routes.py: missing {missing}, gone {gone}")
     text = f"# API\n\n{GENERATED}\n{API_HEAD}"
-    for route, (meaning, who) in ROUTES.items():
-        method, path = route.split()
-        text += f"| {method} | `{path}` | {meaning} | {who} |\n"
+    for title, words, routes in API_PARTS:
+        text += f"\n## {title}\n\n{words}\n| method | path | what it does | who may |\n|---|---|---|---|\n"
+        for route, operation in routes.items():
+            method, path = route.split()
+            text += f"| {method} | `{path}` | {operation.meaning} | {operation.who} |\n"
     return text
 
 

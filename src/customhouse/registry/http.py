@@ -113,6 +113,10 @@ class Door:
             "referrers": {"GET": ("pull", self._referrers)},
         }  # fmt: skip
 
+    def methods(self) -> dict[str, list[str]]:
+        """The methods of each kind of path (wire.Target), as the reference lists them."""
+        return {kind: sorted(methods) for kind, methods in self._table.items()}
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
