@@ -21,8 +21,10 @@ TITLES = {
     401: "sign in first", 403: "not allowed", 404: "not there, or not for you", 405: "not possible", 409: "not now",
     413: "too large", 416: "not those bytes", 429: "too many attempts", 503: "not available now", 507: "no room left",
 }  # fmt: skip
-PROBLEMS: Content = {PROBLEM: {"$ref": "#/components/schemas/Problem"}}
-ERRORS: Content = {JSON: {"$ref": "#/components/schemas/Errors"}}
+REFUSALS: Mapping[str, Content] = {
+    "problem": {PROBLEM: {"$ref": "#/components/schemas/Problem"}},
+    "errors": {JSON: {"$ref": "#/components/schemas/Errors"}},
+}
 _WORD = re.compile(r"\{(\w+)(?::path)?\}")
 
 
@@ -51,6 +53,10 @@ def document(version: str) -> str:
                 "Problem": fields("type title status:int detail hint?"),
                 "Errors": {"type": "object", "properties": {"errors": errors}, "required": ["errors"]},
             },
+            "responses": {
+                f"{form}-{status}": _response(status, content)
+                for form, content in REFUSALS.items() for status in TITLES if status >= 400
+            },
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic", "description": "a user or an access token"},
                 "session": {"type": "http", "scheme": "bearer", "description": "the `token` of /api/v1/login"},
@@ -76,14 +82,16 @@ def _operation(tag: str, method: str, path: str, operation: Operation) -> dict[s
         made["parameters"] = parameters
     if operation.body is not None:
         made["requestBody"] = {"content": _content(_body(operation.body))}
-    refusals = PROBLEMS if tag == "api" else ERRORS
-    answers = {**operation.answers, **{status: refusals for status in _refusals(tag, method, path, operation)}}
-    made["responses"] = {
-        str(status): {"description": TITLES[status], **({"content": _content(content)} if content else {})}
-        for status, content in sorted(answers.items())
-    }
+    made["responses"] = {str(status): _response(status, content) for status, content in operation.answers.items()}
+    form = "problem" if tag == "api" else "errors"
+    for status in sorted(_refusals(tag, method, path, operation)):
+        made["responses"][str(status)] = {"$ref": f"#/components/responses/{form}-{status}"}
     made["security"] = _security(tag, operation)
     return made
+
+
+def _response(status: int, content: Content) -> dict[str, Any]:
+    return {"description": TITLES[status], **({"content": _content(content)} if content else {})}
 
 
 def _refusals(tag: str, method: str, path: str, operation: Operation) -> set[int]:

@@ -267,7 +267,7 @@ API = {
         _ok({JSON: {**TOKEN, "required": [*TOKEN["required"], "secret"]}}, 201), body=NewTokenRequest,
     ),
     "DELETE /api/v1/tokens": Operation(
-        "end one: `username`", "its owner, administrators", DONE, "username", TokenNamed
+        "end one: `username`", "its owner, administrators", DONE, "username", TokenNamed, errors=(404,)
     ),
     "DELETE /api/v1/tokens/{username}": Operation("end one", "its owner, administrators", DONE),
     "POST /api/v1/advisories": Operation(
@@ -298,7 +298,8 @@ API = {
         _ok(listed("sources", SOURCE, pages=False)),
     ),
     "POST /api/v1/sources": Operation(
-        "register one: `publisher`, `url`, `ca`, `username`, `secret`", ADMIN, _ok({JSON: SOURCE}, 201), body=NewSource
+        "register one: `publisher`, `url`, `ca`, `username`, `secret`", ADMIN, _ok({JSON: SOURCE}, 201), body=NewSource,
+        errors=(404,),
     ),
     "DELETE /api/v1/sources/{publisher}/{host}": Operation("end a registration", ADMIN, DONE),
     "GET /api/v1/mirrors": Operation(
@@ -324,7 +325,7 @@ API = {
         "newest first; `repository`, `state`, `publisher`, `limit`, `after`", PEOPLE,
         _ok(listed("submissions", fields(_SUBMISSION))), f"repository state publisher {_PAGED}",
     ),
-    "GET /api/v1/submissions/latest": Operation("the newest of `reference`", PEOPLE, _ok(SUBMISSION), "reference"),
+    "GET /api/v1/submissions/latest": Operation("the newest of `reference`", PEOPLE, _ok(SUBMISSION), "reference", errors=(404,)),
     "GET /api/v1/submissions/{id}": Operation(
         "one, with its findings and the inputs of its verdict", PEOPLE, _ok(SUBMISSION)
     ),
@@ -353,6 +354,7 @@ API = {
     "GET /api/v1/trust/repositories": Operation(
         "official repositories (or `repository`) with their root, and with `metadata=true` all files", READERS,
         _ok(listed("repositories", fields("gun root"))), f"repository metadata {_PAGED}",
+        errors=(404,),
     ),
     "GET /api/v1/audit": Operation(
         "entries after `after`, at most `limit`", JUDGES,
