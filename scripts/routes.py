@@ -291,7 +291,7 @@ API = {
         "end it; `?key=` only this key of his", JUDGES, _ok(SIGNERS), "key"
     ),
     "POST /api/v1/trust/reset": Operation(
-        "let `repository` (staging/…) begin anew; `reason`", JUDGES, DONE, body=Reset
+        "let `repository` (staging/…) begin anew; `reason`", JUDGES, DONE, body=Reset, errors=(404,),
     ),
     "GET /api/v1/sources": Operation(
         "servers that images may come from, without secrets", "people; those of their publishers",
@@ -325,7 +325,9 @@ API = {
         "newest first; `repository`, `state`, `publisher`, `limit`, `after`", PEOPLE,
         _ok(listed("submissions", fields(_SUBMISSION))), f"repository state publisher {_PAGED}",
     ),
-    "GET /api/v1/submissions/latest": Operation("the newest of `reference`", PEOPLE, _ok(SUBMISSION), "reference", errors=(404,)),
+    "GET /api/v1/submissions/latest": Operation(
+        "the newest of `reference`", PEOPLE, _ok(SUBMISSION), "reference", errors=(404,)
+    ),
     "GET /api/v1/submissions/{id}": Operation(
         "one, with its findings and the inputs of its verdict", PEOPLE, _ok(SUBMISSION)
     ),
@@ -405,9 +407,12 @@ API = {
 
 
 class _Anything:
-    """Stands for the hub while its routes are listed: nothing of it is used until a request comes."""
+    """Stands for the hub while its routes are listed: what doors ask of it before a request comes has no meaning."""
 
     def __getattr__(self, _name: str) -> "_Anything":
+        return self
+
+    def __call__(self, *_given: object) -> "_Anything":
         return self
 
     def __truediv__(self, _name: str) -> "_Anything":

@@ -100,7 +100,6 @@ def test_every_answer_is_one_of_those_that_are_documented(world: World) -> None:
                 _try(operation, world, session, seen[operation.label])
             except (Exception, FailureGroup) as error:
                 failed.append(f"{operation.label}: {error}")
-    print({k: dict(v) for k, v in seen.items()}); print(len(operations))
     assert not failed, "\n\n".join(failed)
     assert len(operations) > 90 and all(sum(counted.values()) >= EXAMPLES / 2 for counted in seen.values()), seen
     well = {label for label, counted in seen.items() if any(status < 400 for status in counted)}
