@@ -17,7 +17,7 @@ from customhouse.enrolment.http import NewRoot, NewSigner, Reset
 from customhouse.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from customhouse.publication.http import Withdrawal
 from customhouse.registry.wire import Target
-from customhouse.replication.http import NewMirror
+from customhouse.replication.http import NewMirror, Rotation
 from customhouse.repositories.http import NewRule
 from customhouse.review.http import Decision, NewSubmission, NewWaiver
 from customhouse.sources.http import NewSource
@@ -316,6 +316,9 @@ API = {
     "POST /api/v1/mirrors/{name}/run": Operation(
         "run it now, and look at everything there", ADMIN, _ok({JSON: STATES}, 202)
     ),
+    "POST /api/v1/mirrors/{name}/rotate": Operation(
+        "a new `role`, root or targets, for its host; runs it", ADMIN, _ok({JSON: STATES}, 202), body=Rotation
+    ),
     "GET /api/v1/mirrors/{name}/bundle": Operation("what its consumers pin: a trust bundle", ADMIN, _ok(BUNDLE)),
     "POST /api/v1/submissions": Operation(
         "offer what is signed elsewhere: `source`, `trust_server`, `repository`, `tag`", "its publisher's members",
@@ -382,7 +385,9 @@ API = {
         "lock tags or let them move: `repositories`, `tags` (patterns), `locked`", ADMIN, _ok({JSON: RULE}, 201),
         body=NewRule,
     ),
-    "DELETE /api/v1/rules": Operation("end the rule of `repositories` and `tags`", ADMIN, DONE, "repositories tags"),
+    "DELETE /api/v1/rules": Operation(
+        "end the rule of `repositories` and `tags`", ADMIN, DONE, "repositories tags", errors=(404,)
+    ),
     "GET /api/v1/repositories": Operation(
         "names that begin with `prefix`, in pages", "people; what they may read",
         _ok(listed("repositories", {"type": "string"})), f"prefix {_PAGED}",
