@@ -18,7 +18,7 @@ from customhouse.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OC
 from customhouse.publication.http import Withdrawal
 from customhouse.registry.wire import Target
 from customhouse.replication.http import NewMirror, Rotation
-from customhouse.repositories.http import NewRule
+from customhouse.repositories.http import NewQuota, NewRule
 from customhouse.review.http import Decision, NewSubmission, NewWaiver
 from customhouse.sources.http import NewSource
 from customhouse.trust import http as trust_http
@@ -74,6 +74,7 @@ _SUBMISSION = (
 SUBMISSION = {JSON: fields(f"{_SUBMISSION} findings:list inputs:map")}
 WAIVER = fields("id repository reason expires")
 BUNDLE = given("version:int host url hub_name made roots:list ca:text/null signer:text/null repositories:list")
+QUOTA = given("publisher used:int quota:int/null")
 RULE = fields("repositories tags locked:flag added_by added")
 REPOSITORY = given("repository kind tags:int manifests:int blobs:int bytes:int")
 VERIFIED = given("breaks:list items:int bytes:int next:text/null orphans:int orphan_examples:list total?:map")
@@ -255,6 +256,12 @@ API = {
         "add a publisher: `name`, `members`", ADMIN, _ok({JSON: PUBLISHER}, 201), body=NewPublisher
     ),
     "GET /api/v1/publishers/{name}": Operation("one publisher with its members", PEOPLE, _ok({JSON: PUBLISHER})),
+    "GET /api/v1/publishers/{name}/quota": Operation(
+        "bytes that its staging holds, and its quota", PEOPLE, _ok(QUOTA)
+    ),
+    "PUT /api/v1/publishers/{name}/quota": Operation(
+        "set the quota: `bytes`, null for none", ADMIN, _ok(QUOTA), body=NewQuota
+    ),
     "POST /api/v1/publishers/{name}/members": Operation(
         "add a member: `user`", ADMIN, _ok({JSON: PUBLISHER}), body=NewMember
     ),
