@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from starlette.routing import Route
@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from customhouse import errors as e
 from customhouse.accounts.access import siblings
+from customhouse.accounts.authorizer import Authorizer
 from customhouse.accounts.clients import ClientWatch
 from customhouse.accounts.tokens import Claims
 from customhouse.oci.digest import Digest, InvalidDigest
@@ -60,19 +61,6 @@ MOST_REFERRERS = 500
 LARGEST_REFERRERS = LARGEST_MANIFEST
 _UNTYPED = ("", "application/json", "application/octet-stream", "text/plain")
 _log = logging.getLogger("customhouse.registry")
-
-
-class Authorizer(Protocol):
-    """Who may do what: the accounts' answer. `action` is pull, push or delete."""
-
-    def authenticate(self, authorization: str | None) -> Claims:
-        """Raises Unauthenticated unless a valid token was sent, whatever it is for."""
-
-    def authorize(self, authorization: str | None, repository: str, action: str) -> Claims:
-        """Raises Unauthenticated (with its challenge) or Denied."""
-
-    def may(self, authorization: str | None, repository: str, action: str) -> bool:
-        """The same as a plain answer: for the source of a mount."""
 
 
 Handler = Callable[[Call, Claims], Awaitable[Answer | None]]
