@@ -192,6 +192,7 @@ class Hub:
 
     def start(self) -> None:
         """First administrator, leftovers of a crash, then the workers. Of several processes the first does that."""
+        self.accounts.others_count = self._place is not None or self.database.dialect == "postgresql"
         if not self._duties:
             return
         if self._place:

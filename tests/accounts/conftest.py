@@ -1,6 +1,7 @@
 """A room of people: a service on each database, with passwords that cost next to nothing."""
 
 import base64
+from collections.abc import Callable
 
 import pytest
 from argon2 import PasswordHasher
@@ -60,6 +61,12 @@ def signer() -> TokenSigner:
 @pytest.fixture
 def service(database: Database, signer: TokenSigner, clock: Clock) -> AccountsService:
     return AccountsService(AccountsStore(database), Audit(database), signer, cheap_passwords(), clock)
+
+
+@pytest.fixture
+def make_service(database: Database, signer: TokenSigner, clock: Clock) -> Callable[[], AccountsService]:
+    """The same people, as another process sees them."""
+    return lambda: AccountsService(AccountsStore(database), Audit(database), signer, cheap_passwords(), clock)
 
 
 @pytest.fixture

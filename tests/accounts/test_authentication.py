@@ -1,6 +1,7 @@
 """Who is it, on both databases: passwords, secrets, sessions, throttle, and registry tokens."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -80,6 +81,26 @@ def test_failures_are_throttled_by_name_and_address_and_time_heals(people: Accou
     assert people.authenticate("paula", PASSWORD, "10.0.0.2")
     clock.advance(seconds=6)
     assert people.authenticate("paula", PASSWORD, "10.0.0.1")
+
+
+def test_failures_at_one_process_count_at_the_others(
+    people: AccountsService, make_service: Callable[[], AccountsService], clock: Clock
+) -> None:
+    processes = [people, make_service(), make_service()]
+    for process in processes:
+        process.others_count = True
+    for number in range(10):
+        with pytest.raises(WrongCredentials):
+            processes[number % 3].authenticate("paula", "wrong password", "10.0.0.1")
+    for process in processes:
+        with pytest.raises(Throttled, match="wait 6 s"):
+            process.authenticate("paula", PASSWORD, "10.0.0.1")
+        assert process.authenticate("paula", PASSWORD, "10.0.0.2")
+    clock.advance(seconds=6)
+    assert people.authenticate("paula", PASSWORD, "10.0.0.1")
+    for process in processes:  # a success is one everywhere
+        with pytest.raises(WrongCredentials):
+            process.authenticate("paula", "wrong password", "10.0.0.1")
 
 
 def test_guesses_at_the_same_time_count_one_by_one(people: AccountsService) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from customhouse.accounts import access
+from customhouse.accounts import access, throttle
 from customhouse.accounts.passwords import Passwords
 from customhouse.accounts.people import ANONYMOUS, Principal, User
 from customhouse.accounts.store import AccountsStore, Session, SessionKind
@@ -105,6 +105,8 @@ class Authentication:
         self.clock = clock
         self.anonymous_pull = anonymous_pull
         self._throttle = Throttle()
+        self.others_count = False
+        """Do other processes take logins of the same people?"""
 
     def authenticate(self, username: str, password: str, address: str = "") -> Principal:
         """A user by password or login session, an access token by its secret.
@@ -185,16 +187,33 @@ class Authentication:
 
     def _user_by_password(self, name: str, password: str, address: str) -> User:
         self._throttle.attempt(name, address, self.clock())
-        known = _LOGIN_NAME.fullmatch(name) is not None
+        known, client = _LOGIN_NAME.fullmatch(name) is not None, throttle.client(name, address)
         with self.store.read() as tx:
+            failed = self.store.failures(tx, client) if self.others_count else None
+            if failed:
+                throttle.require(throttle.refilled(*failed, self.clock()))
             stored = self.store.password_hash(tx, name) if known else None
             user = self.store.user(tx, name) if known else None
         if not self.passwords.verify(stored, password) or user is None:
+            if self.others_count:
+                self._count_failure(client)
             raise WrongCredentials
         self._throttle.succeeded(name, address)
+        if failed:
+            with self.store.write() as tx:
+                self.store.forget_failures(tx, client)
         if user.disabled:
             raise AccountDisabled(name)
         return user
+
+    def _count_failure(self, client: str) -> None:
+        now = self.clock()
+        with self.store.write() as tx:
+            self.store.lock_failures(tx)
+            failed = self.store.failures(tx, client)
+            left = throttle.refilled(*failed, now) if failed else float(throttle.BURST)
+            over = now - timedelta(seconds=throttle.BURST * throttle.SECONDS_PER_ATTEMPT)
+            self.store.set_failures(tx, client, max(0.0, left - 1), now, over)
 
     def _open(self, kind: SessionKind, principal: Principal, lifetime: timedelta) -> tuple[str, datetime]:
         now = self.clock()

@@ -112,6 +112,26 @@ class AccountsStore(Store):
         """ "user", "token", or None for a free name."""
         return tx.execute(select(account_login.c.kind).where(account_login.c.name == name)).scalar()
 
+    # Failed logins, where several processes take them -----------------------------------------------------------
+
+    def failures(self, tx: Connection, client: str) -> tuple[float, datetime] | None:
+        """How many attempts were left, and when."""
+        row = tx.execute(select(account_failure).where(account_failure.c.client == client)).one_or_none()
+        return (row.attempts_left, row.at) if row else None
+
+    def set_failures(self, tx: Connection, client: str, left: float, now: datetime, over: datetime) -> None:
+        """So many are left now; what was counted before `over` is forgotten. The caller holds their lock."""
+        tx.execute(delete(account_failure).where((account_failure.c.client == client) | (account_failure.c.at < over)))
+        tx.execute(insert(account_failure).values(client=client, attempts_left=left, at=now))
+
+    def forget_failures(self, tx: Connection, client: str) -> None:
+        """The right password."""
+        tx.execute(delete(account_failure).where(account_failure.c.client == client))
+
+    def lock_failures(self, tx: Connection) -> None:
+        """Failures are counted one after the other: whoever counts one also forgets old ones of others."""
+        self._database.lock(tx, "failures")
+
     # Users ------------------------------------------------------------------------------------------------------
 
     def add_user(self, tx: Connection, user: User, password_hash: str) -> None:

@@ -3,12 +3,15 @@
 1. An attempt takes its token before any password is compared, so that many at once count as many; a success gives
    the bucket back. `now` is an argument; the buckets live in memory, in a bounded table.
 2. Name *and* address: a stranger cannot lock a user out from elsewhere.
+3. Where other processes take logins too, each failure is a row as well (`client`, `refilled`), and an attempt needs a
+   token in both: what is guessed at the same time is counted by each process, what follows by all of them.
 """
 
 import math
 import threading
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 
 from customhouse.errors import Unauthenticated
 
@@ -26,6 +29,22 @@ class Throttled(Unauthenticated):
             hint="An administrator can set a new password meanwhile.",
         )
         self.wait_seconds = wait_seconds
+
+
+def client(name: str, address: str) -> str:
+    """Of whom the failures of all processes are counted: hashed, because strangers choose both."""
+    return sha256(f"{address}\0{name[:200]}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def refilled(left: float, at: datetime, now: datetime) -> float:
+    """Attempts that are left now, when so many were at a moment."""
+    return min(float(BURST), left + max(0.0, (now - at).total_seconds()) / SECONDS_PER_ATTEMPT)
+
+
+def require(left: float) -> None:
+    """Raises Throttled where no attempt is left."""
+    if left < 1:
+        raise Throttled(max(1, math.ceil((1 - left) * SECONDS_PER_ATTEMPT)))
 
 
 @dataclass
