@@ -18,7 +18,7 @@ from customhouse.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OC
 from customhouse.publication.http import Withdrawal
 from customhouse.registry.wire import Target
 from customhouse.replication.http import NewMirror, Rotation
-from customhouse.repositories.http import NewQuota, NewRule
+from customhouse.repositories.http import NewQuota, NewRetention, NewRule
 from customhouse.review.http import Decision, NewSubmission, NewWaiver
 from customhouse.sources.http import NewSource
 from customhouse.trust import http as trust_http
@@ -76,6 +76,8 @@ WAIVER = fields("id repository reason expires")
 BUNDLE = given("version:int host url hub_name made roots:list ca:text/null signer:text/null repositories:list")
 QUOTA = given("publisher used:int quota:int/null")
 RULE = fields("repositories tags locked:flag added_by added")
+KEPT = fields("repositories newest:int/null days:int/null never:list untagged_days:int/null added_by added")
+GONE = given("gone:list more:flag")
 REPOSITORY = given("repository kind tags:int manifests:int blobs:int bytes:int")
 VERIFIED = given("breaks:list items:int bytes:int next:text/null orphans:int orphan_examples:list total?:map")
 ISSUED = given("token access_token expires_in:int issued_at scope refresh_token?")
@@ -383,6 +385,19 @@ API = {
     "POST /api/v1/storage/collect": Operation(
         "collect it for some seconds; `part` of the store to look through, `fast`", ADMIN,
         _ok(given(f"{_SWEPT} more:flag parts:int")), "part fast",
+    ),
+    "GET /api/v1/retention": Operation(
+        "what staging keeps, by rule; of those that match, the last counts", JUDGES,
+        _ok(listed("rules", KEPT, pages=False)),
+    ),
+    "PUT /api/v1/retention": Operation(
+        "set a rule: `repositories` (a pattern in staging), `newest`, `days`, `never` (tags), `untagged_days`", ADMIN,
+        _ok({JSON: KEPT}), body=NewRetention,
+    ),
+    "DELETE /api/v1/retention": Operation("end the rule of `repositories`", ADMIN, DONE, "repositories", errors=(404,)),
+    "GET /api/v1/retention/run": Operation("what would go now", ADMIN, _ok(GONE)),
+    "POST /api/v1/retention/run": Operation(
+        "let go of it for some seconds; `more` tells whether to go on", ADMIN, _ok(GONE)
     ),
     "GET /api/v1/rules": Operation(
         "the rules for tags, shipped and added; of those that match, the last counts", JUDGES,

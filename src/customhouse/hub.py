@@ -70,7 +70,7 @@ from customhouse.workflows import Workflows
 
 IMPORTING = "importing"  # a file in the data directory, while an import is not finished
 TICK_SECONDS = 2.0
-RENEW_SECONDS, SWEEP_SECONDS = 60.0, 600.0
+RENEW_SECONDS, SWEEP_SECONDS, RETAIN_SECONDS = 60.0, 600.0, 2.0
 SPOOL_SECONDS = 86_400.0
 SWEEP_PACE = Pace(seconds=1.0, rest=8.0, batch=100)
 _log = logging.getLogger("customhouse.hub")
@@ -290,6 +290,7 @@ class Hub:
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()
                 self._do(self._let_go)
+                self._do(lambda: self.repositories.retain(RETAIN_SECONDS))
                 self._do(lambda: self.publication.renew_all(self.clock()))
                 self._unswept = True
             if self._unswept:

@@ -35,6 +35,7 @@ EXCEPTIONS = {
     "registry.following": "half of the service: what goes with a manifest",
     "registry.importer": "brings images in from another registry, over client and service",
     "registry.integrity": "half of the service: whether rows and bytes agree",
+    "registry.keeper": "half of the service: what retention lets go of",
     "registry.rulebook": "half of the service: what administrators rule, and whether a tag may move",
     "registry.transfer": "part of the door: bodies of blobs, without copies",
     "registry.uploads": "half of the service: uploads in progress",

@@ -161,6 +161,18 @@ def test_a_rule_is_added_listed_and_removed(admin: Person, signed_in: Maker) -> 
     assert "only certifiers" in publisher("rule", "list", code=1).err
 
 
+def test_retention_is_set_listed_run_and_removed(admin: Person, signed_in: Maker) -> None:
+    words = ("--newest", "3", "--days", "9", "--never", "v*", "--never", "x", "--untagged-days", "7")
+    assert "is set" in admin("retention", "set", "staging/keepers/*", *words).out
+    listed = admin("retention", "list").out.splitlines()
+    assert listed[1].split() == ["staging/keepers/*", "3", "9", "v*,x", "7", "admin"]
+    assert admin("retention", "run", "--dry-run").out == admin("retention", "run").out == "nothing goes\n"
+    assert "withdraw" in admin("retention", "set", "keepers/*", "--newest", "1", code=1).err
+    assert "only administrators" in signed_in("karl", "certifier")("retention", "run", code=1).err
+    admin("retention", "remove", "staging/keepers/*")
+    admin("retention", "remove", "staging/keepers/*", code=1)
+
+
 def test_a_quota_is_set_shown_and_kept(admin: Person, signed_in: Maker, tmp_path: Path) -> None:
     member = signed_in("quentin", "publisher")
     admin("publisher", "add", "quota-inc", "--member", "quentin")

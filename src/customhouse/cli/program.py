@@ -32,6 +32,7 @@ COMMANDS = {
     "mirror": ("mirror:mirror", "Official repositories kept at other registries."),
     "repository": ("repository:repository", "Repositories: list, show and delete them."),
     "rule": ("rule:rule", "Which tags are locked and which may move."),
+    "retention": ("retention:retention", "What staging keeps, and for how long."),
     "submit": ("submit:submit", "Offer an image that another registry and its trust server have."),
     "submission": ("submission:submission", "Follow, review and withdraw submissions."),
     "waiver": ("waiver:waiver", "Accept a finding, with a reason and until a day."),

@@ -39,6 +39,7 @@ from customhouse.registry.content import (
 )
 from customhouse.registry.following import Following
 from customhouse.registry.integrity import Integrity
+from customhouse.registry.keeper import Keeper
 from customhouse.registry.rulebook import Rulebook
 from customhouse.registry.store import Content, Found, Linked, Referrer, RegistryStore
 from customhouse.registry.sweep import ALL_SHARDS, Breach, Grace, Swept
@@ -58,11 +59,10 @@ class RegistryService:
     ) -> None:  # fmt: skip
         self.store, self.blobs = store, blobs
         self.uploads = Uploads(store, blobs, self.attach_blob, clock)
-        self._audit, self._clock, self._grace = audit, clock, grace
-        self._raw = RawCache(REMEMBERED_BYTES)
-        self.integrity = Integrity(store, blobs, audit)
-        self.rules = Rulebook(store, audit, clock)
+        self._audit, self._clock, self._grace, self._raw = audit, clock, grace, RawCache(REMEMBERED_BYTES)
+        self.integrity, self.rules = Integrity(store, blobs, audit), Rulebook(store, audit, clock)
         self._following = Following(store)
+        self.retention = Keeper(store, self._following, audit, clock)
         self._collector = Collector(store, blobs, self.uploads, self._following, audit)
 
     # Reading

@@ -6,9 +6,12 @@
    Trust metadata stays: what the hub has seen of a publisher is remembered (invariant T4).
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from customhouse import faults
 from customhouse.accounts.access import Kind, allowed, kind_of
@@ -17,12 +20,18 @@ from customhouse.audit import Audit
 from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import State
 from customhouse.errors import Conflict, Denied
+from customhouse.oci.digest import Digest
 from customhouse.registry.content import RepositoryUnknown
+from customhouse.registry.keeper import Keeper, Let
 from customhouse.registry.rules import Used
 from customhouse.registry.service import RegistryService
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 UNPINNED = (State.RECEIVED, State.VERIFYING, State.AWAITING_ENROLMENT)
 _AT_ONCE, _MOST_LOOKS = 500, 20
+_MOST_TOLD, _SECONDS = 200, 5.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,36 @@ class RepositoriesService:
         """Bytes, None for no limit. Raises NotFound, Denied, InvalidRule."""
         self._publisher(who, publisher)
         return self._registry.rules.set_quota(who, publisher, most)
+
+    def wanted(self, tx: "Connection", name: str) -> frozenset[Digest]:
+        """What of a repository a submission has yet to verify: retention leaves it."""
+        waiting = self._certification.in_states(tx, *UNPINNED)
+        return frozenset(row.digest for row in waiting if row.repository == name)
+
+    @property
+    def retention(self) -> Keeper:
+        """The rules of what staging keeps."""
+        return self._registry.retention
+
+    def would_go(self, who: Principal) -> tuple[list[Let], bool]:
+        """(what a run would let go of now, is there more?); the first repositories in which something goes."""
+        found = list(islice(self.retention.look(who, self.wanted), _MOST_TOLD + 1))
+        return found[:_MOST_TOLD], len(found) > _MOST_TOLD
+
+    def let_go(self, who: Principal) -> tuple[list[Let], bool]:
+        """`retain` on an administrator's word. Raises Denied."""
+        if not who.administers:
+            raise Denied("only administrators run retention", hint="The hub runs it by itself.")
+        return self.retain(_SECONDS)
+
+    def retain(self, seconds: float) -> tuple[list[Let], bool]:
+        """Let go of what retention does not keep; (what went, is there more?) after so long."""
+        end, gone = time.monotonic() + seconds, []
+        for let in self._registry.retention.run(self.wanted):
+            gone.append(let)
+            if time.monotonic() > end:
+                return gone, True
+        return gone, False
 
     def _rights(self, who: Principal, name: str) -> frozenset[str]:
         return allowed(who, name, anonymous_pull=self._anonymous_pull)

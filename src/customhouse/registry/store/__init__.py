@@ -23,6 +23,7 @@ from customhouse.db import Database, Store
 from customhouse.oci.digest import Digest
 from customhouse.registry.rules import Used
 from customhouse.registry.store.leftovers import Leftovers, used
+from customhouse.registry.store.retention import RetentionRows
 from customhouse.registry.store.rows import Content, Found, Linked, Referrer
 from customhouse.registry.store.rules import RuleRows
 from customhouse.registry.store.tables import blob, content, link, manifest, need, refusal, tag, upload
@@ -61,6 +62,7 @@ class RegistryStore(Store):
         self.answers = Answers(database.path, database.engine)
         self.stamp = self.answers.stamp
         self.leftovers, self.rules, self.usage = Leftovers(database), RuleRows(database), Usage(database)
+        self.retention = RetentionRows(database)
         self.local = database.dialect == "sqlite"
         self._insert = insert_sqlite if database.dialect == "sqlite" else insert_postgresql
 
@@ -195,7 +197,9 @@ class RegistryStore(Store):
     def hold_manifests(self, tx: Connection, repository: str, digests: Iterable[Digest], now: datetime) -> None:
         rows = [{"repository": repository, "digest": digest, "pushed_at": now} for digest in digests]
         if rows:
-            tx.execute(self._insert(manifest).on_conflict_do_nothing(), rows)
+            put = self._insert(manifest)
+            again = {"pushed_at": put.excluded.pushed_at}
+            tx.execute(put.on_conflict_do_update(index_elements=["repository", "digest"], set_=again), rows)
 
     def drop_manifest(self, tx: Connection, repository: str, digest: Digest, now: datetime) -> None:
         tx.execute(delete(manifest).where(manifest.c.repository == repository, manifest.c.digest == digest))

@@ -126,3 +126,15 @@ usage = Table(
     Column("used", BigInteger, nullable=False),
     Column("most", BigInteger),
 )
+retention = Table(
+    "registry_retention",
+    metadata,
+    Column("position", Integer, primary_key=True),
+    Column("repositories", String(255), nullable=False, unique=True),
+    Column("newest", Integer),
+    Column("days", Integer),
+    Column("never", JSON, nullable=False),
+    Column("untagged_days", Integer),
+    Column("added_by", String(64), nullable=False),
+    Column("added", UtcDateTime, nullable=False),
+)
