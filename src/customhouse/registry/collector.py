@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from sqlalchemy import Connection
@@ -28,7 +29,7 @@ from customhouse.registry.uploads import Uploads
 
 HUB = "hub"
 _PIECE = 200  # blobs whose bytes go in one turn
-_HANDS, _HANDFUL = 4, 4  # how many remove bytes at the same time, and how many blobs each before the time is looked at
+_HANDS = 4  # how many remove bytes at the same time
 _BYTES_SECONDS = 0.02  # how long rows may be locked while bytes go
 
 
@@ -143,20 +144,23 @@ class Collector:
                 piece, remaining = remaining[:_PIECE], remaining[_PIECE:]
                 with run.write() as tx:
                     rowless = self._store.leftovers.lock_rowless(tx, piece)
-                    began = time.monotonic()  # after the locks: some blobs go in each turn
-                    while rowless:
-                        some, rowless = rowless[: _HANDS * _HANDFUL], rowless[_HANDS * _HANDFUL :]
-                        list(hands.map(self._delete, [some[hand::_HANDS] for hand in range(_HANDS)]))
-                        dropped += some
-                        if time.monotonic() - began > _BYTES_SECONDS:
-                            break
-                remaining = rowless + remaining
+                    work = partial(self._delete, time.monotonic() + _BYTES_SECONDS)
+                    done = hands.map(work, [rowless[hand::_HANDS] for hand in range(_HANDS)])
+                    gone = {digest for some in done for digest in some}
+                dropped += gone
+                remaining = [digest for digest in rowless if digest not in gone] + remaining
                 faults.point("registry.sweep.bytes")
         return dropped
 
-    def _delete(self, digests: Sequence[Digest]) -> None:
+    def _delete(self, until: float, digests: Sequence[Digest]) -> list[Digest]:
+        """As many as go in time, one at least; returns them."""
+        done: list[Digest] = []
         for digest in digests:
+            if done and time.monotonic() > until:
+                break
             self._blobs.delete(digest)
+            done.append(digest)
+        return done
 
     def _stale_uploads(self, run: "_Run", now: datetime) -> None:
         while run.goes_on:
