@@ -100,7 +100,7 @@ def _refusals(tag: str, method: str, path: str, operation: Operation) -> set[int
         found.add(400)
     if operation.body is not None:
         found.add(413)
-    if "{" in path or tag == "trust":
+    if "{" in path or tag == "trust" or isinstance(operation.body, type):  # a body names things, too
         found.add(404)
     if method not in ("GET", "HEAD"):
         found |= {507} if tag == "trust" else {409, 507}
