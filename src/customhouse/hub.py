@@ -10,6 +10,7 @@
 
 import fcntl
 import logging
+import math
 import secrets
 import threading
 import time
@@ -199,7 +200,8 @@ class Hub:
             self._place.on_wake(self._awake.set)
         self._add_first_administrator()
         # Uploads that a crash cut; where other processes may be receiving some, those of yesterday.
-        clear_spool(self.settings.data / "spool", self.clock().timestamp() - (SPOOL_SECONDS if self._place else 0))
+        before = self.clock().timestamp() - SPOOL_SECONDS if self._place else math.inf
+        clear_spool(self.settings.data / "spool", before)
         try:
             self.runner.cleanup()
         except CustomhouseError as error:  # no engine now: the checks say so, submission by submission
