@@ -9,6 +9,7 @@ storage. What each of them is good for stands in `differences.py`; nothing may b
 import json
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,9 +50,11 @@ def sides(folder: Path, postgres: PostgreSQL) -> Iterator[Sides]:
 
 
 def compare(among: Sides, name: str) -> dict[str, str]:
-    """What each side showed of a case."""
+    """What each side showed of a case; all at once, since some cases wait."""
     place = f"case{list(CASES).index(name)}"
-    return {side: seen(CASES[name], among[side], place) for side in among}
+    with ThreadPoolExecutor(len(among)) as pool:
+        shown = pool.map(lambda side: seen(CASES[name], side, place), among.values())
+        return dict(zip(among, shown, strict=True))
 
 
 def recorded() -> dict[str, dict[str, str]]:
