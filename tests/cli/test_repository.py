@@ -21,7 +21,7 @@ def test_a_publisher_sees_and_deletes_their_own_staging_and_nobody_elses(
         owner.push("web", tag, image(f"depot {tag}"))
     name = "staging/depot/web"
     stranger = signed_in("stan", "publisher")
-    assert stranger("repository", "list", "--json").json == {"repositories": []}
+    assert stranger("repository", "list", "staging/", "--json").json == {"repositories": []}
     assert "holds nothing" in stranger("repository", "show", name, code=1).err
     assert "holds nothing" in stranger("repository", "delete", name, "--yes", code=1).err
     assert admin("repository", "list", "staging/depot/", "--json").json == {"repositories": [name]}
