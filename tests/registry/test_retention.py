@@ -215,3 +215,23 @@ def test_what_is_official_or_under_way_is_not_touched(rooms: Rooms) -> None:
     assert rooms.registry.tags(WEB) == ["3", "4"]
     assert [rooms.go(row.id).state for row in (pinned, waiting)] == [State.PUBLISHED, State.PUBLISHED]
     assert rooms.registry.resolve("acme/web", "1").digest == done.digest
+
+
+def test_a_turn_of_the_upkeep_goes_on_where_the_one_before_stopped(rooms: Rooms) -> None:
+    names = [f"staging/acme/{name}" for name in "abcd"]
+    for name in names:
+        for tag in ("1", "2"):
+            rooms.push(whole_image(f"{name} {tag}"), tag, name)
+            rooms.clock.advance(seconds=1)
+    service = RepositoriesService(
+        rooms.registry, rooms.certification, rooms.audit, rooms.clock, True, lambda who, name: None
+    )
+    service.retention.set(ADMIN, ALL, newest=1, days=None, never=(), untagged_days=None)
+    left = []
+    for _ in range(8):  # no time at all: one piece of work a turn, and a look at what is left is one of its own
+        service.retain(0)
+        left.append([len(rooms.registry.tags(name)) for name in names])
+    assert left == [[1, 2, 2, 2]] * 2 + [[1, 1, 2, 2]] * 2 + [[1, 1, 1, 2]] * 2 + [[1, 1, 1, 1]] * 2
+    service.retain(60)
+    service.retain(60)
+    assert [len(rooms.registry.tags(name)) for name in names] == [1, 1, 1, 1]

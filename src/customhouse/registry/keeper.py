@@ -92,6 +92,10 @@ class Keeper:
 
     def run(self, wanted: Wanted) -> Iterator[Let]:
         """Let go of it, a part of a repository at a time."""
+        return (let for let in self.turns(wanted) if let)
+
+    def turns(self, wanted: Wanted) -> Iterator[Let | None]:
+        """The same in small pieces of work: None where a repository was looked at and holds nothing more to go."""
         for repository, rule in self._repositories():
             with self._store.read() as tx:
                 more = bool(self._going(tx, repository, rule, wanted))
@@ -104,6 +108,7 @@ class Keeper:
                 more = part != found
                 if gone:
                     yield gone
+            yield None
 
     def _repositories(self) -> Iterator[tuple[str, RetentionRule]]:
         with self._store.read() as tx:

@@ -7,7 +7,7 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -56,6 +56,7 @@ class RepositoriesService:
         """`publisher` raises where there is none of that name, or who asks may not know of it."""
         self._registry, self._certification, self._audit, self._clock = registry, certification, audit, clock
         self._anonymous_pull, self._publisher = anonymous_pull, publisher
+        self._retaining: Iterator[Let | None] | None = None
 
     def page(self, who: Principal, prefix: str, after: str, limit: int) -> tuple[list[str], str | None]:
         """Names in order, and after which one to go on; a page may be shorter than its limit."""
@@ -129,19 +130,24 @@ class RepositoriesService:
         return found[:_MOST_TOLD], len(found) > _MOST_TOLD
 
     def let_go(self, who: Principal) -> tuple[list[Let], bool]:
-        """`retain` on an administrator's word. Raises Denied."""
+        """Let go of what retention does not keep; (what went, is there more?) after some seconds. Raises Denied."""
         if not who.administers:
             raise Denied("only administrators run retention", hint="The hub runs it by itself.")
-        return self.retain(_SECONDS)
-
-    def retain(self, seconds: float) -> tuple[list[Let], bool]:
-        """Let go of what retention does not keep; (what went, is there more?) after so long."""
-        end, gone = time.monotonic() + seconds, []
-        for let in self._registry.retention.run(self.wanted):
+        end, gone = time.monotonic() + _SECONDS, []
+        for let in self.retention.run(self.wanted):
             gone.append(let)
             if time.monotonic() > end:
                 return gone, True
         return gone, False
+
+    def retain(self, seconds: float) -> None:
+        """Let go of what retention does not keep, for so long; the next time goes on where this one stopped."""
+        end = time.monotonic() + seconds
+        self._retaining = self._retaining or self.retention.turns(self.wanted)
+        for _ in self._retaining:
+            if time.monotonic() > end:
+                return
+        self._retaining = None
 
     def _rights(self, who: Principal, name: str) -> frozenset[str]:
         return allowed(who, name, anonymous_pull=self._anonymous_pull)
