@@ -1,6 +1,7 @@
 """What a sweep costs, which pushes it may not disturb, and what it forgets."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -101,6 +102,23 @@ def test_a_candidate_that_is_used_after_all_is_forgotten_and_stays(
     with service.store.read() as tx:
         for table in (tables.blob, tables.content, tables.manifest, tables.link):
             assert tx.execute(select(table.c.digest).where(table.c.loose_since.is_not(None))).first() is None
+    assert service.open_blob(SOURCE, Digest.of(LAYER)).read() == LAYER
+
+
+def test_a_push_and_a_sweep_that_meet_at_a_link_both_get_on(service: RegistryService, clock: Clock) -> None:
+    put_image(service, SOURCE)
+    put_blob(service, SOURCE, LAYER)  # again: marked in vain
+    clock.advance(days=9)
+    swept: list[Swept] = []
+    sweeping = threading.Thread(target=lambda: swept.append(service.sweep(clock())))
+    with service.store.write() as tx:
+        service.store.usage.lock(tx, SOURCE)
+        sweeping.start()
+        sweeping.join(0.5)  # it has come to what the push holds
+        assert sweeping.is_alive()
+        service.attach_blob(tx, SOURCE, Digest.of(LAYER), clock())
+    sweeping.join(20)
+    assert swept == [Swept()]
     assert service.open_blob(SOURCE, Digest.of(LAYER)).read() == LAYER
 
 

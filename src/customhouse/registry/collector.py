@@ -95,6 +95,7 @@ class Collector:
             for repository, digests in loose.items():
                 with run.write() as tx:
                     self._store.lock_repositories(tx, repository)
+                    self._store.usage.lock(tx, repository)  # before any link: whoever links has it before too
                     unused = self._store.leftovers.forget_used(tx, repository, digests)
                     gone = self._store.unlink_blobs(tx, repository, unused, run.cut.unused, before=run.cut.unused)
                     handled += len(digests) - len(unused) + gone
