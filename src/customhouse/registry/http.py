@@ -206,7 +206,7 @@ class Door:
             return Answer(status, headers)
         if address := None if self._files else await self._do(self._service.blobs.address, digest):
             return Answer(307, {"docker-content-digest": str(digest), "location": address, "cache-control": "no-store"})
-        with await open_blob(self._service.blobs, blob, self._threads) as content:
+        with await open_blob(self._service.blobs, blob, self._files, self._threads) as content:
             await call.send({"type": "http.response.start", "status": status, "headers": encoded(headers)})
             await send_content(call.scope, call.send, content, span, self._threads)
         return None

@@ -146,9 +146,12 @@ def has_files(blobs: BlobStore) -> bool:
     return blobs.path(Digest.of(b"")) is not None
 
 
-async def open_blob(blobs: BlobStore, blob: StoredBlob, threads: Executor) -> BinaryIO:
-    """The content of a blob, at its start. Raises BlobDamaged where its file has another size than its row says."""
-    if not has_files(blobs):
+async def open_blob(blobs: BlobStore, blob: StoredBlob, here: bool, threads: Executor) -> BinaryIO:
+    """The content of a blob, at its start; `here` as `has_files` says.
+
+    Raises BlobDamaged where its file has another size than its row says.
+    """
+    if not here:
         return await asyncio.get_running_loop().run_in_executor(threads, blobs.open, blob.digest)
     content = blobs.open(blob.digest)
     if os.fstat(content.fileno()).st_size != blob.size:
