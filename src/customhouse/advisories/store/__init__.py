@@ -13,22 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    Column,
-    Connection,
-    Date,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    delete,
-    distinct,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, delete, distinct, func, insert, select, update
 
 from customhouse.advisories.feed import CLOCK_SKEW, Record, in_batches
 from customhouse.advisories.kev import KevCatalog
@@ -36,68 +21,18 @@ from customhouse.advisories.matching import Holding, Statement
 from customhouse.advisories.osv import Advisory, Affected, Range
 from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
-from customhouse.db import Store, UtcDateTime, metadata
+from customhouse.advisories.store.tables import (
+    advisory,
+    advisory_affected,
+    advisory_holding,
+    advisory_import,
+    advisory_state,
+    kev_entry,
+)
+from customhouse.db import Store
 
 CHUNK = 500
 KEV = "KEV"
-
-advisory = Table(
-    "advisory",
-    metadata,
-    Column("id", String(120), primary_key=True),
-    Column("modified", UtcDateTime, nullable=False),
-    Column("published", UtcDateTime),
-    Column("withdrawn", UtcDateTime),
-    Column("content", String(64), nullable=False),
-    Column("header", Text, nullable=False),
-)
-advisory_affected = Table(
-    "advisory_affected",
-    metadata,
-    Column("advisory_id", String(120), primary_key=True),
-    Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("ecosystem", String(512), nullable=False),
-    Column("package", String(512), nullable=False),
-    Column("document", Text, nullable=False),
-    Index("ix_advisory_affected_ecosystem_package", "ecosystem", "package"),
-)
-advisory_holding = Table(
-    "advisory_holding",
-    metadata,
-    Column("ecosystem", String(512), primary_key=True),
-    Column("records", Integer, nullable=False),
-    Column("newest", UtcDateTime),
-    Column("imported", UtcDateTime),
-)
-advisory_state = Table(
-    "advisory_state",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("records", Integer, nullable=False),
-    Column("total", String(64), nullable=False),
-    Column("kev_version", String(64), nullable=False),
-    Column("snapshot", String(80), nullable=False),
-)
-kev_entry = Table(
-    "kev_entry",
-    metadata,
-    Column("cve", String(32), primary_key=True),
-    Column("added", Date),
-    Column("due", Date),
-    Column("ransomware", Integer, nullable=False),
-)
-advisory_import = Table(
-    "advisory_import",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("digest", String(80)),
-    Column("actor", String(255), nullable=False),
-    Column("started", UtcDateTime, nullable=False),
-    Column("finished", UtcDateTime),
-    Column("outcome", Text),
-)
-
 
 @dataclass(frozen=True)
 class Change:
