@@ -4,16 +4,19 @@ import gzip
 import io
 import tarfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from customhouse.oci.digest import Digest
+from customhouse.oci.entry import FileEntry
 from customhouse.oci.layer import Budget, LayerScan, Wants, scan_layer
 from customhouse.oci.manifest import OCI_LAYER, Descriptor
+from customhouse.oci.reader import JSON
 from customhouse.testing.images import (
     Device,
     File,
@@ -372,6 +375,7 @@ def test_a_spoilt_stream_ends_in_a_scan(noise: bytes, at: int) -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_any_names_end_in_a_scan(tree: dict[str, object]) -> None:
+    assume(not any(name.endswith("/") and node == b"x" for name, node in tree.items()))  # a folder with content
     tar = tar_of(tree, parents=False)  # type: ignore[arg-type]
     found = scan(tar)
     assert found.damage is None and found.diff_id == Digest.of(tar)
@@ -379,3 +383,34 @@ def test_any_names_end_in_a_scan(tree: dict[str, object]) -> None:
 
 def test_raw_deflate_without_gzip_header_is_no_layer() -> None:
     assert scan(zlib.compress(tar_of(TREE))).damage is not None
+
+
+class Words:
+    """A reader of text files, as checks and cataloguers bring them."""
+
+    name, version, limit = "words", 1, 100
+
+    def wants(self, file: FileEntry) -> bool:
+        return file.path.endswith(".txt")
+
+    def read(self, path: str, body: bytes) -> Iterator[JSON]:
+        if b"\0" in body:
+            raise ValueError("no text")
+        yield from body.decode().split()
+
+
+def test_a_reader_keeps_facts_and_not_bytes() -> None:
+    tree = {
+        "a.txt": b"one two", "b.txt": b"\0", "c.txt": b"x" * 101, "d.bin": b"three", "e.txt": Hardlink("a.txt"),
+    }
+    learnt = scan(layer(tree), Wants(readers=(Words(),))).facts["words"]
+    assert learnt.facts == {"a.txt": ("one", "two")}
+    assert learnt.unread == {
+        "b.txt": "could not be read (ValueError)", "c.txt": "is too large to be read (101 bytes)",
+    }
+
+
+def test_what_stands_twice_is_learnt_from_the_later_one() -> None:
+    raw = tar_of_members([member("a.txt", b"one"), member("b.txt", b"\0"), member("a.txt", b""), member("b.txt", b"x")])
+    learnt = scan(raw, Wants(readers=(Words(),))).facts["words"]
+    assert (learnt.facts, learnt.unread) == ({"b.txt": ("x",)}, {})

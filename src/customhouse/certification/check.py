@@ -25,9 +25,11 @@ from customhouse.errors import CustomhouseError
 from customhouse.oci.image import Filesystem, Image
 from customhouse.oci.layer import Wants
 from customhouse.oci.manifest import Manifest
+from customhouse.oci.reader import ContentReader
 from customhouse.sandbox.runner import RunRecord
 
 ENTRY_POINT_GROUP = "customhouse.checks"
+LONGEST_HISTORY = 400
 _ID = re.compile(r"[A-Z]{2,4}(-[A-Z0-9]+)+")
 
 
@@ -70,8 +72,8 @@ Evaluate = Callable[[Subject, Mapping[str, JSON]], Iterator[Failure]]
 
 @dataclass(frozen=True)
 class Check:
-    """`needs` are path patterns (oci.layer.Wants) whose contents the check reads; `params` are its settings with
-    their defaults, which a policy may change and whose types it must keep."""
+    """`needs` are path patterns (oci.layer.Wants) whose contents the check reads, `readers` look at contents that are
+    not kept; `params` are its settings with their defaults, which a policy may change and whose types it must keep."""
 
     id: str
     title: str
@@ -80,6 +82,7 @@ class Check:
     severity: Severity
     evaluate: Evaluate
     needs: tuple[str, ...] = ()
+    readers: tuple[ContentReader, ...] = ()
     params: Mapping[str, JSON] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,9 +119,26 @@ def ordered(checks: Iterable[Check]) -> tuple[Check, ...]:
     return tuple(by_id[name] for name in sorted(by_id))
 
 
-def wants(checks: Iterable[Check], *more: str) -> Wants:
-    """The file contents that these checks, and the patterns named besides, need from the layers."""
-    return Wants(frozenset(pattern for check in checks for pattern in check.needs) | frozenset(more))
+def wants(checks: Iterable[Check], *more: str, readers: Iterable[ContentReader] = ()) -> Wants:
+    """What these checks, and the patterns and readers named besides, need from the layers. Readers that several
+    checks share are named once. Raises InvalidCheck when two different readers have one name."""
+    chosen = tuple(checks)
+    by_name: dict[str, ContentReader] = {}
+    for reader in (*readers, *(reader for check in chosen for reader in check.readers)):
+        if by_name.setdefault(reader.name, reader) is not reader:
+            raise InvalidCheck(f"two readers are called {reader.name}")
+    patterns = frozenset(pattern for check in chosen for pattern in check.needs) | frozenset(more)
+    return Wants(patterns, tuple(by_name[name] for name in sorted(by_name)))
+
+
+def at_layer(subject: Subject, position: int) -> dict[str, JSON]:
+    """Evidence of which layer is at fault: its digest and the line of the build history that made it."""
+    scan = subject.image.layers[position]
+    evidence: dict[str, JSON] = {"layer": str(scan.digest)}
+    made = [line for line in subject.image.config.history if not line.empty_layer]
+    if len(made) == len(subject.image.layers):  # else nobody can say which line made which layer
+        evidence["history"] = made[position].created_by[:LONGEST_HISTORY]
+    return evidence
 
 
 def whole_filesystem(subject: Subject) -> Filesystem:

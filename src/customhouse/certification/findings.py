@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+from customhouse.oci.reader import JSON
+
+__all__ = ["JSON", "Finding", "Outcome", "Severity", "fingerprint"]
 
 
 class Outcome(StrEnum):

@@ -8,7 +8,7 @@ from typing import Literal
 Kind = Literal["file", "dir", "symlink", "hardlink", "char", "block", "fifo"]
 HEAD_BYTES = 256
 ELF_HEAD_BYTES = 4096
-_NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
+NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class FileEntry:
     link: str = ""
     layer: int = 0
     mtime: int = 0
-    xattrs: Mapping[str, bytes] = field(default_factory=lambda: _NO_XATTRS, hash=False)
+    xattrs: Mapping[str, bytes] = field(default_factory=lambda: NO_XATTRS, hash=False)
     head: bytes = b""
 
     @property

@@ -16,6 +16,7 @@ from customhouse.oci.entry import FileEntry
 from customhouse.oci.filesystem import Filesystem
 from customhouse.oci.layer import LayerScan, scan_layer
 from customhouse.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, Descriptor, Manifest, Platform, parse_manifest
+from customhouse.oci.reader import JSON, Learnt
 from customhouse.oci.wants import Budget, Wants
 
 __all__ = [
@@ -60,6 +61,31 @@ class Image:
     def complete(self) -> bool:
         """Was every layer read to its end?"""
         return all(scan.complete for scan in self.layers)
+
+    def facts(self, reader: str) -> Iterator[tuple[FileEntry, tuple[JSON, ...]]]:
+        """What a reader learnt of the files that the merged view still holds, by path; a file with several names
+        (hard links) is answered under each."""
+        return ((entry, learnt.facts[path]) for entry, path, learnt in self._seen(reader) if path in learnt.facts)
+
+    def unread(self, reader: str) -> Iterator[tuple[FileEntry, str]]:
+        """The files of the merged view that a reader wanted and could not have, and why."""
+        return ((entry, learnt.unread[path]) for entry, path, learnt in self._seen(reader) if path in learnt.unread)
+
+    def layer_facts(self, reader: str) -> Iterator[tuple[int, str, tuple[JSON, ...]]]:
+        """(position of the layer, path, facts) for every layer by itself: also what a later layer hides."""
+        for position, scan in enumerate(self.layers):
+            learnt = scan.facts.get(reader)
+            if learnt is not None:
+                yield from ((position, path, found) for path, found in learnt.facts.items())
+
+    def _seen(self, reader: str) -> Iterator[tuple[FileEntry, str, Learnt]]:
+        learnt = [scan.facts.get(reader) for scan in self.layers]
+        if not any(one is not None and (one.facts or one.unread) for one in learnt):
+            return
+        for entry in self.fs.walk():
+            one = learnt[entry.layer] if entry.kind in ("file", "hardlink") and entry.layer < len(learnt) else None
+            if one is not None:
+                yield entry, entry.link if entry.kind == "hardlink" else entry.path, one
 
 
 def load_image(

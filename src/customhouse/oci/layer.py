@@ -17,6 +17,7 @@ from customhouse.oci.compression import Compression, Damaged, Decompressed, Over
 from customhouse.oci.digest import Digest
 from customhouse.oci.entry import FileEntry, Kind, Violation
 from customhouse.oci.manifest import Descriptor
+from customhouse.oci.reader import Facts
 from customhouse.oci.tar import TarWalk
 from customhouse.oci.wants import Budget, Wants
 
@@ -26,7 +27,8 @@ __all__ = ["Budget", "FileEntry", "Kind", "LayerScan", "Violation", "Wants", "sc
 class LayerScan:
     """What one pass learnt. `computed` and `diff_id` are the digests of the bytes read, as stored and decompressed;
     `entries` are in the order of the tar, without whiteouts; `whiteouts` and `opaque` are the paths they hide;
-    `contents` holds wanted files, `unread` wanted files that were larger than the budget."""
+    `contents` holds wanted files, `unread` wanted files that were larger than the budget; `facts` is what each reader
+    learnt."""
 
     descriptor: Descriptor
     computed: Digest | None
@@ -39,6 +41,7 @@ class LayerScan:
     opaque: tuple[str, ...] = ()
     contents: Mapping[str, bytes] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
+    facts: Facts = field(default_factory=dict)
     violations: tuple[Violation, ...] = ()
     damage: str | None = None
     complete: bool = True
@@ -77,6 +80,7 @@ def scan_layer(
         opaque=tuple(walk.opaque),
         contents=walk.contents,
         unread=frozenset(walk.unread),
+        facts=walk.facts,
         violations=tuple(walk.violations),
         damage=damage,
         complete=damage is None and not walk.stopped,

@@ -8,9 +8,11 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from customhouse.oci.compression import Damaged, Decompressed
 from customhouse.oci.entry import ELF_HEAD_BYTES, HEAD_BYTES, FileEntry, Kind, Violation
+from customhouse.oci.reader import Learnt, forget, learn
 from customhouse.oci.tarheader import checksum_holds, decimal, number, pax_records, seconds, shown, stored_name, xattrs
 from customhouse.oci.wants import Budget, Wants
 
@@ -42,6 +44,7 @@ class TarWalk:
         self.opaque: list[str] = []
         self.contents: dict[str, bytes] = {}
         self.unread: set[str] = set()
+        self.facts = {reader.name: Learnt() for reader in wants.readers}
         self.violations: list[Violation] = []
         self.stopped = False
         self._seen: dict[str, Kind] = {}
@@ -141,22 +144,20 @@ class TarWalk:
         if not self._link_and_type(path, kind, raw_link := pax.get("linkpath", header[157:257].split(b"\0", 1)[0])):
             self._skip(stored + -stored % BLOCK)
             return
-        mode = number(header[100:108]) & 0o7777
-        head = self._content(path, kind, stored, mode, sparse is not None)
         entry = FileEntry(
             path=path,
             kind=kind,
             size=stored if sparse is None else sparse,
-            mode=mode,
+            mode=number(header[100:108]) & 0o7777,
             uid=decimal(pax["uid"], "uid") if "uid" in pax else number(header[108:116]),
             gid=decimal(pax["gid"], "gid") if "gid" in pax else number(header[116:124]),
             link=shown(raw_link) if kind in ("symlink", "hardlink") else "",
             layer=self._layer,
             mtime=number(header[136:148]) if "mtime" not in pax else seconds(pax["mtime"]),
-            head=head,
-            **xattrs(pax),
+            xattrs=xattrs(pax),
         )
-        self._remember(entry)
+        head = self._content(entry, stored, sparse is not None)
+        self._remember(replace(entry, head=head) if head else entry)
 
     def _remember(self, entry: FileEntry) -> None:
         before = self._seen.get(entry.path)
@@ -178,30 +179,51 @@ class TarWalk:
         elif self._heads_left < 0:
             self.stop("extension", entry.path, "", "has more extended attributes than are kept")
 
-    def _content(self, path: str, kind: Kind, stored: int, mode: int, sparse: bool) -> bytes:
-        """Pass over the bytes of an entry, keep them if wanted, and answer its head."""
-        head = b""
-        left = stored
-        if kind == "file" and path in self._wants:
-            self.contents.pop(path, None)
-            self.unread.discard(path)
-            if sparse or stored > min(self._budget.file, self._contents_left):
-                self.unread.add(path)
-            else:
-                self._contents_left -= stored
-                self.contents[path] = body = self._exactly(stored)
-                left = 0
-                head = body[: ELF_HEAD_BYTES if body.startswith(b"\x7fELF") else HEAD_BYTES]
-        elif kind == "file" and stored and not sparse:
+    def _content(self, entry: FileEntry, stored: int, sparse: bool) -> bytes:
+        """Pass over the bytes of an entry: keep them if wanted, show them to readers, and answer their head."""
+        path, head, left = entry.path, b"", stored
+        if entry.kind == "file":
+            for learnt in self.facts.values():
+                forget(path, learnt)
+        if entry.kind == "file" and stored and not sparse:
             head = self._exactly(min(stored, HEAD_BYTES))
             if head.startswith(b"\x7fELF") and stored > HEAD_BYTES:
                 head += self._exactly(min(stored, ELF_HEAD_BYTES) - HEAD_BYTES)
             left -= len(head)
+        if entry.kind == "file" and self._read(replace(entry, head=head), left, sparse):
+            left = 0
         self._skip(left + -stored % BLOCK)
-        if not (mode & 0o111 or head.startswith((b"\x7fELF", b"#!"))) or len(head) > self._heads_left:
+        if not (entry.mode & 0o111 or head.startswith((b"\x7fELF", b"#!"))) or len(head) > self._heads_left:
             return b""
         self._heads_left -= len(head)
         return head
+
+    def _read(self, file: FileEntry, left: int, sparse: bool) -> bool:
+        """Read the rest of a file if anybody wants its content; answers whether it was read."""
+        path, stored = file.path, len(file.head) + left
+        kept = path in self._wants
+        if kept:
+            self.contents.pop(path, None)
+            self.unread.discard(path)
+            if sparse or stored > min(self._budget.file, self._contents_left):
+                self.unread.add(path)
+                kept = False
+        readers = []
+        for reader in self._wants.readers:
+            if reader.wants(file):
+                if sparse or stored > reader.limit:
+                    self.facts[reader.name].unread[path] = f"is too large to be read ({file.size} bytes)"
+                else:
+                    readers.append(reader)
+        if not kept and not readers:
+            return False
+        body = file.head + self._exactly(left)
+        if kept:
+            self._contents_left -= stored
+            self.contents[path] = body
+        for reader in readers:
+            learn(reader, path, body, self.facts[reader.name])
+        return True
 
     def _path(self, raw: bytes) -> str | None:
         """The path without leading slash, or None if the entry must not be looked at further."""

@@ -9,6 +9,7 @@ import binascii
 from collections.abc import Mapping
 
 from customhouse.oci.compression import Damaged
+from customhouse.oci.entry import NO_XATTRS
 
 
 def checksum_holds(header: bytes) -> bool:
@@ -82,7 +83,7 @@ def seconds(text: bytes) -> int:
     return sign * decimal(digits, "mtime") if digits else 0
 
 
-def xattrs(pax: dict[str, bytes]) -> dict[str, Mapping[str, bytes]]:
+def xattrs(pax: dict[str, bytes]) -> Mapping[str, bytes]:
     found: dict[str, bytes] = {}
     for key, value in pax.items():
         if key.startswith("SCHILY.xattr."):
@@ -92,7 +93,7 @@ def xattrs(pax: dict[str, bytes]) -> dict[str, Mapping[str, bytes]]:
                 found.setdefault(key.removeprefix("LIBARCHIVE.xattr."), base64.b64decode(value + b"==", validate=False))
             except (binascii.Error, ValueError):
                 raise Damaged("a pax header holds an extended attribute that is no base64") from None
-    return {"xattrs": found} if found else {}
+    return found or NO_XATTRS
 
 
 def shown(raw: bytes) -> str:

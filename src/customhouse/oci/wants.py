@@ -1,8 +1,11 @@
 """What a pass over a layer is to keep, and how far it may go."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+from customhouse.oci.reader import ContentReader
 
 MIB = 1024 * 1024
 
@@ -32,9 +35,11 @@ class Budget:
 @dataclass(frozen=True)
 class Wants:
     """Path patterns whose file contents are to be kept: `*` and `?` within a component, `**/` any number of them.
-    Patterns are relative to the root of the image, without leading slash."""
+    Patterns are relative to the root of the image, without leading slash. `readers` look at contents that are not
+    kept."""
 
     patterns: frozenset[str] = frozenset()
+    readers: Sequence[ContentReader] = ()
 
     def __post_init__(self) -> None:
         for pattern in self.patterns:
