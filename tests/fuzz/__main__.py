@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("metadata", "json", "upload", "key-file", "public-key", "manifest", "names")
+NAMES = ("metadata", "json", "upload", "key-file", "public-key", "manifest", "names", "versions")
 CASES = Path(__file__).parent / "cases"
 
 
