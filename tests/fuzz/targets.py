@@ -210,4 +210,3 @@ TARGETS_BY_NAME = {
         Target("versions", versions.compared, versions.seeds),
     )
 }
-

@@ -1,5 +1,5 @@
-"""Comparisons of versions made with the native tools of each ecosystem: the test data of osv-scalibr (Apache-2.0), taken
-from Go's module proxy into the user's cache and checked against Go's checksum database."""
+"""Comparisons of versions made with the native tools of each ecosystem: the test data of osv-scalibr (Apache-2.0),
+taken from Go's module proxy into the user's cache and checked against Go's checksum database."""
 
 import fcntl
 import json
