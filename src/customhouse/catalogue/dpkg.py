@@ -11,7 +11,18 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from customhouse.catalogue.package import LARGEST_DATABASE, LONGEST_NAME, LONGEST_VERSION, MOST_PACKAGES, acceptable
+from customhouse.catalogue.cataloguer import Cataloguer, Evidence, Key
+from customhouse.catalogue.package import (
+    LARGEST_DATABASE,
+    LONGEST_NAME,
+    LONGEST_VERSION,
+    MOST_PACKAGES,
+    Package,
+    acceptable,
+    plain,
+    purl,
+)
+from customhouse.oci.filesystem import Filesystem
 
 STATUS = "var/lib/dpkg/status"
 STATUS_FOLDER = "var/lib/dpkg/status.d/"
@@ -20,7 +31,7 @@ WANTS = (STATUS, STATUS_FOLDER + "*", INFO_FOLDER + "*.list")
 _GONE = frozenset({"not-installed", "config-files"})
 _SOURCE = re.compile(r"(\S+)(?:\s+\((\S+)\))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
-_KEPT = frozenset({"package", "version", "status", "source", "architecture"})
+_KEPT = frozenset({"package", "version", "status", "source", "architecture", "maintainer"})
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class Stanza:
     source_name: str
     source_version: str
     architecture: str
+    maintainer: str = ""
 
 
 def parse_status(raw: bytes) -> tuple[list[Stanza], list[str]]:
@@ -117,10 +129,67 @@ def _stanza(fields: dict[str, str]) -> Stanza | None:
     if not (acceptable(source_name, LONGEST_NAME) and acceptable(source_version, LONGEST_VERSION)):
         return None
     architecture = fields.get("architecture", "")
-    return Stanza(name, version, source_name, source_version, architecture if acceptable(architecture, 32) else "")
+    architecture = architecture if acceptable(architecture, 32) else ""
+    maintainer = plain(fields.get("maintainer", ""))
+    return Stanza(name, version, source_name, source_version, architecture, maintainer)
 
 
 def _shortened(problems: list[str], most: int = 5) -> list[str]:
     if len(problems) <= most:
         return problems
     return [*problems[:most], f"and {len(problems) - most} more problems"]
+
+
+def _packages(evidence: Evidence) -> Iterator[Package]:
+    stanzas: list[tuple[Stanza, str, int]] = []
+    raw = evidence.read(STATUS)
+    if raw:
+        listed = evidence.parsed(STATUS, raw, parse_status)
+        layers = evidence.first_layers(STATUS, lambda r: (_key(stanza) for stanza in parse_status(r)[0]))
+        stanzas += [(stanza, STATUS, layers.get(_key(stanza), 0)) for stanza in listed]
+        missing = struck_out(raw, evidence.fs.children(INFO_FOLDER))
+        if missing:
+            shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+            evidence.problem(STATUS, f"leaves out packages whose files are listed: {shown}", "struck-out")
+    for name in evidence.fs.children(STATUS_FOLDER):
+        path = STATUS_FOLDER + name
+        entry = evidence.fs.entry(path)
+        if name.endswith(".md5sums") or entry is None or entry.kind == "dir":
+            continue
+        raw = evidence.read(path)
+        if raw:
+            stanzas += [(stanza, path, entry.layer) for stanza in evidence.parsed(path, raw, parse_status)]
+    release = evidence.release("dpkg", stanzas[0][1]) if stanzas else None
+    for stanza, path, layer in stanzas:
+        assert release is not None
+        qualifiers = {"arch": stanza.architecture, "distro": release.tag}
+        yield Package(
+            ecosystem=release.ecosystem,
+            name=stanza.name,
+            version=stanza.version,
+            source_name=stanza.source_name,
+            source_version=stanza.source_version,
+            purl=purl("deb", release.namespace, stanza.name, stanza.version, qualifiers),
+            path=path,
+            layer=layer,
+            architecture=stanza.architecture,
+            kind="os",
+            supplier=stanza.maintainer,
+            files=_files(stanza, evidence.fs),
+        )
+
+
+def _key(stanza: Stanza) -> Key:
+    return stanza.name, stanza.version, stanza.architecture
+
+
+def _files(stanza: Stanza, fs: Filesystem) -> tuple[str, ...]:
+    for path in list_path(stanza):
+        raw = fs.read(path)
+        if raw is not None:
+            return tuple(parse_list(raw))
+    raw = fs.read(f"{STATUS_FOLDER}{stanza.name}.md5sums")
+    return () if raw is None else tuple(parse_md5sums(raw))
+
+
+CATALOGUER = Cataloguer("dpkg", _packages, WANTS)

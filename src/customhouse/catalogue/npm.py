@@ -7,10 +7,12 @@
 """
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
-from customhouse.catalogue.package import LARGEST_MANIFEST, LONGEST_NAME, LONGEST_VERSION, acceptable
+from customhouse.catalogue.cataloguer import Cataloguer, Evidence
+from customhouse.catalogue.package import LARGEST_MANIFEST, LONGEST_NAME, LONGEST_VERSION, Package, acceptable, purl
 
 ECOSYSTEM = "npm"
 WANTS = ("**/node_modules/**/package.json",)
@@ -55,3 +57,26 @@ def parse_manifest(raw: bytes) -> tuple[str, str] | None:
     if _NAME.fullmatch(name) and acceptable(name, LONGEST_NAME) and acceptable(version, LONGEST_VERSION):
         return name, version
     return None
+
+
+def _packages(evidence: Evidence) -> Iterator[Package]:
+    for entry in evidence.fs.walk():
+        path = entry.path
+        if entry.kind == "dir" or not path.endswith("/package.json") or not is_evidence(path):
+            continue
+        raw = evidence.read(path)
+        if raw is None:
+            continue
+        try:
+            said = parse_manifest(raw)
+        except BrokenPackage as error:
+            evidence.problem(path, str(error))
+            continue
+        if said is not None:
+            name, version = said
+            scope, _, short = name.rpartition("/")
+            url = purl("npm", scope or None, short, version, {})
+            yield Package(ECOSYSTEM, name, version, name, version, url, path, entry.layer)
+
+
+CATALOGUER = Cataloguer("npm", _packages, WANTS)
