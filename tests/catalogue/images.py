@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from customhouse.catalogue.packages import WANTS
+from customhouse.catalogue.packages import READERS, WANTS
 from customhouse.oci.digest import Digest
 from customhouse.oci.image import Image, load_image
 from customhouse.oci.wants import Budget, Wants
@@ -63,7 +63,7 @@ def image(*layers: Layer, budget: Budget | None = None) -> Image:
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar+gzip", each) for each in zipped],
         }
     ).encode()
-    return load_image(lambda digest: io.BytesIO(blobs[digest]), manifest, Wants(frozenset(WANTS)), budget)
+    return load_image(lambda digest: io.BytesIO(blobs[digest]), manifest, Wants(frozenset(WANTS), READERS), budget)
 
 
 DEBIAN = b'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n'

@@ -34,7 +34,8 @@ def test_name_version_and_origin_are_read() -> None:
 
 
 def test_owned_files_carry_their_folder() -> None:
-    assert list(apk.parse_files(INSTALLED)) == ["usr/lib/libcrypto.so.3", "bin/busybox", "top"]
+    found, _ = apk.parse_installed(INSTALLED)
+    assert [path for block in found for path in block.files] == ["usr/lib/libcrypto.so.3", "bin/busybox", "top"]
 
 
 def test_a_block_without_a_version_is_a_problem() -> None:
@@ -51,4 +52,3 @@ def test_bytes_that_are_no_database_are_a_problem() -> None:
 @given(st.one_of(st.binary(max_size=400), st.text("PVAoFR:\n\r 1a-", max_size=300).map(str.encode)))
 def test_no_bytes_raise(raw: bytes) -> None:
     apk.parse_installed(raw)
-    list(apk.parse_files(raw))

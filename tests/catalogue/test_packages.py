@@ -140,11 +140,6 @@ def test_a_database_of_another_family_than_the_distribution_is_a_problem() -> No
     assert not found.complete
 
 
-def test_an_rpm_database_is_named_as_not_read() -> None:
-    found = catalogue(image({"etc/os-release": b"ID=fedora\nVERSION_ID=42\n", "var/lib/rpm/rpmdb.sqlite": b"SQLite"}))
-    assert "rpm" in found.problems[0].reason
-
-
 def test_a_database_larger_than_the_budget_is_a_problem_and_not_an_absence() -> None:
     found = catalogue(image({**BASE, "var/lib/dpkg/status": stanza("bash", "5") * 100}, budget=Budget(file=1000)))
     assert not found.packages

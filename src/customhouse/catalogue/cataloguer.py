@@ -50,7 +50,7 @@ class Evidence:
             self.problems.append(Problem(path, reason, kind))
 
     def read(self, path: str) -> bytes | None:
-        """The bytes of a file in `wants`; one that exists and cannot be read is a problem, one that does not is None."""
+        """The bytes of a file in `wants`, or None; one that exists and cannot be read is a problem."""
         raw = self.fs.read(path)
         if raw is None:
             entry = self.fs.entry(path)

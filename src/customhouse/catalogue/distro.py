@@ -4,8 +4,11 @@
    is passed in follows symbolic links inside the image only.
 2. The file is data, not shell: quotes and backslashes are undone, nothing is expanded.
    https://www.freedesktop.org/software/systemd/man/latest/os-release.html
-3. OSV's ecosystem follows from id and release. A derivative (ID_LIKE) keeps its own name: advisories of its parent
-   are not true for its packages.
+3. OSV's ecosystem follows from id and release, as https://ossf.github.io/osv-schema/#defined-ecosystems names it; a
+   distribution that OSV does not have is named by its own id. A derivative (ID_LIKE) keeps its own name: advisories of
+   its parent are not true for its packages.
+4. OSV files Red Hat's flaws under product streams (`Red Hat:enterprise_linux:9::appstream`); the ecosystem here is what
+   these have in common, without the stream.
 """
 
 import re
@@ -20,14 +23,25 @@ LARGEST = 64 << 10
 _LINE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}")
-_PURL_NAMESPACES = {"debian": "debian", "ubuntu": "ubuntu", "alpine": "alpine", "wolfi": "wolfi"}
+_PURL_NAMESPACES = {"rhel": "redhat", "opensuse-leap": "opensuse", "opensuse-tumbleweed": "opensuse", "sles": "suse"}
 _FAMILIES = {
     "dpkg": frozenset({"debian", "ubuntu"}),
-    "apk": frozenset({"alpine", "wolfi", "chainguard", "postmarketos"}),
+    "apk": frozenset({"alpine", "wolfi", "chainguard", "postmarketos", "alpaquita", "minimos"}),
     "rpm": frozenset(
-        {"almalinux", "amzn", "azurelinux", "centos", "fedora", "mariner", "ol", "opensuse-leap"}
-        | {"opensuse-tumbleweed", "photon", "rhel", "rocky", "sles", "suse"}
+        {"almalinux", "amzn", "azurelinux", "centos", "fedora", "mageia", "mariner", "ol", "openeuler", "opensuse"}
+        | {"opensuse-leap", "opensuse-tumbleweed", "photon", "rhel", "rocky", "sled", "sles", "suse"}
     ),
+    "opkg": frozenset({"openwrt"}),
+}
+_BY_MAJOR = {
+    "almalinux": "AlmaLinux", "rocky": "Rocky Linux", "rhel": "Red Hat:enterprise_linux", "mageia": "Mageia",
+    "azurelinux": "Azure Linux", "mariner": "Azure Linux", "alpaquita": "Alpaquita",
+}  # fmt: skip
+_ROLLING = {
+    "wolfi": "Wolfi",
+    "chainguard": "Chainguard",
+    "minimos": "MinimOS",
+    "opensuse-tumbleweed": "openSUSE:Tumbleweed",
 }
 
 
@@ -61,9 +75,28 @@ class Distro:
         if self.id == "alpine":
             found = re.fullmatch(r"([0-9]+\.[0-9]+)(\.[0-9]+)?", self.version_id)
             return f"Alpine:v{found[1]}" if found else "Alpine:edge"
-        if self.id in ("wolfi", "chainguard"):
-            return self.id.capitalize()
+        if self.id in _BY_MAJOR and major:
+            return f"{_BY_MAJOR[self.id]}:{major}"
+        if self.id in _ROLLING:
+            return _ROLLING[self.id]
+        return self._by_title() or self._own_name
+
+    @property
+    def _own_name(self) -> str:
         return f"{self.id}:{self.version_id}" if self.version_id else self.id
+
+    def _by_title(self) -> str:
+        """The names that OSV takes from PRETTY_NAME."""
+        if self.id in ("sles", "sled") and self.pretty.startswith("SUSE "):
+            return f"SUSE:{self.pretty.removeprefix('SUSE ')}"
+        if self.id == "opensuse-leap" and self.version_id:
+            return f"openSUSE:Leap {self.version_id}"
+        if self.id == "photon" and self.version_id:
+            return f"Photon OS:{self.version_id}"
+        found = re.fullmatch(r"openEuler ([0-9.]+) ?\(?([A-Za-z0-9-]*)\)?", self.pretty)
+        if self.id == "openeuler" and found:
+            return f"openEuler:{found[1]}{'-' + found[2] if found[2] else ''}"
+        return ""
 
     @property
     def long_term(self) -> bool:

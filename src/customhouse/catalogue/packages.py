@@ -11,7 +11,7 @@
 
 from collections.abc import Iterator
 
-from customhouse.catalogue import apk, distro, dpkg, npm, python
+from customhouse.catalogue import apk, distro, dpkg, npm, python, rpm
 from customhouse.catalogue.cataloguer import Cataloguer, Evidence
 from customhouse.catalogue.distro import Distro
 from customhouse.catalogue.ownership import not_owned, owners
@@ -24,6 +24,7 @@ __all__ = ["CATALOGUERS", "READERS", "WANTS", "Catalogue", "Distro", "Package", 
 CATALOGUERS: tuple[Cataloguer, ...] = (
     dpkg.CATALOGUER,
     apk.CATALOGUER,
+    rpm.CATALOGUER,
     python.CATALOGUER,
     npm.CATALOGUER,
 )
@@ -33,12 +34,6 @@ WANTS: tuple[str, ...] = (*distro.FILES, *(pattern for each in CATALOGUERS for p
 
 READERS: tuple[ContentReader, ...] = tuple(reader for each in CATALOGUERS for reader in each.readers)
 """What looks at single files while the layers go by."""
-
-RPM_DATABASES = tuple(
-    f"{folder}/{name}"
-    for folder in ("var/lib/rpm", "usr/share/rpm", "usr/lib/sysimage/rpm")
-    for name in ("Packages", "Packages.db", "rpmdb.sqlite")
-)
 
 
 def catalogue(image: Image) -> Catalogue:
@@ -66,10 +61,6 @@ def _packages(cataloguer: Cataloguer, evidence: Evidence) -> Iterator[Package]:
 
 
 def _without_database(evidence: Evidence, system: list[Package]) -> None:
-    for path in RPM_DATABASES:
-        if evidence.fs.exists(path):
-            evidence.problem(path, "is an rpm database, which this version does not read")
-            return
     known = evidence.distro
     if known is None or system or any(problem.path in _DATABASES for problem in evidence.problems):
         return
@@ -78,4 +69,4 @@ def _without_database(evidence: Evidence, system: list[Package]) -> None:
         evidence.problem(known.path or "etc/os-release", why, "missing")
 
 
-_DATABASES = frozenset({dpkg.STATUS, *apk.INSTALLED})
+_DATABASES = frozenset({dpkg.STATUS, *apk.INSTALLED, *rpm.DATABASES, rpm.MANIFEST})

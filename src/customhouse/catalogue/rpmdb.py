@@ -147,7 +147,7 @@ class _Sqlite:
 def _record(payload: bytes) -> list[bytes | int | None]:
     """The first columns of a row (file format §2.1): texts and blobs as bytes, numbers as int, all else None."""
     end, at = _varint(payload, 0)
-    kinds = []
+    kinds: list[int] = []
     while at < min(end, len(payload)) and len(kinds) < 5:
         kind, at = _varint(payload, at)
         kinds.append(kind)
@@ -241,8 +241,8 @@ def _overflow(raw: bytes, order: str, size: int, following: int, length: int, us
         if following in used or start + size > len(raw) or raw[start + 25] != 7:
             return "a package goes on at a page that is not there, is another's, or goes round in a circle"
         used.add(following)
-        following, = struct.unpack_from(order + "I", raw, start + 16)
-        room, = struct.unpack_from(order + "H", raw, start + 22)
+        (following,) = struct.unpack_from(order + "I", raw, start + 16)
+        (room,) = struct.unpack_from(order + "H", raw, start + 22)
         part = raw[start + 26 : start + size] if following else raw[start + 26 : start + 26 + room]
         parts.append(part[:left])
         left -= len(parts[-1])
