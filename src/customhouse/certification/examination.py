@@ -11,7 +11,7 @@ from datetime import datetime
 
 from customhouse.advisories.matching import AdvisoryReport
 from customhouse.catalogue.package import Package
-from customhouse.catalogue.packages import WANTS, Catalogue, catalogue
+from customhouse.catalogue.packages import READERS, WANTS, Catalogue, catalogue
 from customhouse.certification.check import Check, Subject, wants
 from customhouse.certification.findings import JSON, Finding, Outcome
 from customhouse.certification.policy import Policy
@@ -59,7 +59,7 @@ class Examiner:
             "checks": [check.id for check in checks], "unpacked": unpacked, "advisories": snapshots,
         }
         index = self._index(material)
-        needed = wants(checks, *WANTS)
+        needed = wants(checks, *WANTS, readers=READERS)
         for image in self._images(material, needed):
             packages = catalogue(image)
             report = self.match(packages.packages)
