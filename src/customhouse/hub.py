@@ -370,7 +370,7 @@ def _runner(settings: Settings, clock: Callable[[], datetime]) -> Runner:
     mark = host_id(settings.data)  # hosts of one hub may have their data at the same path
     from customhouse.sandbox.docker_engine import DockerEngine  # its library is slow to load, and not always needed
 
-    return DockerEngine(url, clock, hub=f"customhouse-{mark}")
+    return DockerEngine(clock, url=url, hub=f"customhouse-{mark}")
 
 
 def _policy(path: Path | None) -> Policy:

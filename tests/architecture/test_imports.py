@@ -45,6 +45,7 @@ EXCEPTIONS = {
     "replication.run": "half of the service: the work of one run",
     "replication.runner": "half of the service: which mirrors are run when, in threads",
     "replication.signing": "signs at another trust server, over its client",
+    "sandbox.container_runner": "one run, over whatever runtime",
     "sandbox.docker_engine": "the runner that drives a container engine",
     "sandbox.engine": "the engine's API, over its client library",
     "sandbox.trial": "one run in an engine",

@@ -31,7 +31,9 @@ class Box:
         return ImageSource(submission, self.config, (self.layer,), self.open)
 
 
-def layer_tar(files: Mapping[str, str] | None = None, *, busybox: bool = True) -> bytes:
+def layer_tar(
+    files: Mapping[str, str] | None = None, *, busybox: bool = True, applets: Sequence[str] = APPLETS
+) -> bytes:
     """A plain tar with busybox, its applets, /tmp, /var, /www/index.html and these files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -47,7 +49,7 @@ def layer_tar(files: Mapping[str, str] | None = None, *, busybox: bool = True) -
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o755
             tar.addfile(entry, io.BytesIO(content))
-        for applet in APPLETS:
+        for applet in applets:
             entry = tarfile.TarInfo(f"bin/{applet}")
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)
@@ -63,10 +65,11 @@ def box(
     sized: bool = True,
     architecture: str = "amd64",
     busybox: bool = True,
+    applets: Sequence[str] = APPLETS,
     **more: Any,
 ) -> Box:
     """An image that runs `cmd`. `more` are further fields of its config (User, StopSignal, Volumes …)."""
-    plain = layer_tar(files, busybox=busybox)
+    plain = layer_tar(files, busybox=busybox, applets=applets)
     stored = gzip.compress(plain, 1, mtime=0) if compressed else plain
     inner: dict[str, Any] = {"Cmd": list(cmd), "Env": ["PATH=/bin"], "User": "1000:1000", **more}
     if health is not None:

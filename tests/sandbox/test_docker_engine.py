@@ -16,17 +16,18 @@ from customhouse.oci.config import ImageConfig
 from customhouse.oci.digest import Digest
 from customhouse.sandbox.archive import docker_archive
 from customhouse.sandbox.docker_engine import DockerEngine
-from customhouse.sandbox.engine import Engine, EngineFault, Marks
-from customhouse.sandbox.runner import InvalidProfile, RunProfile
+from customhouse.sandbox.engine import Engine
+from customhouse.sandbox.runner import InvalidProfile, MutationRecord, RunProfile
+from customhouse.sandbox.runtime import ContainerSpec, EngineFault, Marks
 from customhouse.sandbox.trial import Deadline, Trial
 from tests.peers.dockerd import DockerCLI, Dockerd
-from tests.sandbox.boxes import GREEN, HONEST, SECOND, SERVE, box, shell
+from tests.sandbox.boxes import APPLETS, GREEN, HONEST, SECOND, SERVE, Box, box, shell
 
 pytestmark = pytest.mark.needs("dockerd")
 
 PROFILE = RunProfile(
     stay_up_seconds=0.5, probe_interval_seconds=0.2, probe_timeout_seconds=1.0, stop_grace_seconds=1.0,
-    start_allowance_seconds=5.0, budget_seconds=60.0, memory_mib=64, pids=32,
+    start_allowance_seconds=5.0, budget_seconds=60.0, memory_mib=64, pids=32, other_uid=0,
 )  # fmt: skip
 STRICT = replace(PROFILE, rungs=("read_only",))
 
@@ -37,7 +38,7 @@ def utc() -> datetime:
 
 @pytest.fixture
 def runner(dockerd: Dockerd) -> DockerEngine:
-    return DockerEngine(dockerd.url, utc, hub="tests")
+    return DockerEngine(utc, url=dockerd.url, hub="tests")
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,7 @@ def cli(dockerd: Dockerd, tmp_path: Path) -> Iterator[DockerCLI]:
     assert client("ps", "-aq").stdout == ""
     assert client("images", "-aq").stdout == ""
     assert client("volume", "ls", "-q").stdout == ""
+    assert client("network", "ls", "-q", "--filter", "type=custom").stdout == ""
 
 
 def test_an_honest_health_check_is_proven_real(runner):
@@ -100,7 +102,7 @@ def test_an_image_that_exits_at_once_has_failed_with_its_log(runner):
     assert record.outcome == "failed"
     assert "code 3" in record.reason
     assert record.log_tail == "the database is missing"
-    assert [attempt.rung for attempt in record.attempts] == ["read_only", "capabilities"]
+    assert [attempt.rung for attempt in record.attempts] == ["read_only", "network"]
 
 
 @pytest.mark.parametrize(
@@ -193,33 +195,46 @@ def test_the_loaded_image_is_the_publishers_config_unchanged(dockerd, cli):
     marks = Marks("tests", "s9", utc())
     engine = Engine(dockerd.url)
     try:
-        engine.load(docker_archive(made.source(), marks.image, 1 << 30))
+        engine.load(made.source(), marks.image, 1 << 30)
         found = json.loads(cli("image", "inspect", marks.image).stdout)[0]
         assert found["Id"] == Digest.of(made.config)
         assert found["Config"]["Healthcheck"]["Test"] == HONEST["Test"]
     finally:
-        engine.remove_images(marks.image, lambda until: True)
+        engine.remove(marks.hub, marks.submission, lambda until: True)
         engine.close()
 
 
-def test_where_only_the_first_process_can_be_stopped_the_record_says_so(dockerd):
-    made = shell(SERVE, HONEST)
+def from_afar(dockerd: Dockerd, made: Box) -> MutationRecord:
+    """The proof by a hub that sees none of the engine's processes."""
     marks = Marks("tests", "s10", utc())
     engine = Engine(dockerd.url)
     engine.local = False
     try:
-        engine.load(docker_archive(made.source(), marks.image, 1 << 30))
-        deadline = Deadline(time.monotonic() + 30)
-        trial = Trial(engine, marks, 0, "read_only", ImageConfig.parse(made.config), PROFILE, deadline)
+        engine.load(made.source(), marks.image, 1 << 30)
+        spec = ContainerSpec("0", marks.image, "read_only", PROFILE)
+        trial = Trial(engine, marks, spec, ImageConfig.parse(made.config), Deadline(time.monotonic() + 30))
         attempt = trial.run(prove=True)
     finally:
-        engine.remove_containers(marks.labels, lambda until: True)
-        engine.remove_images(marks.image, lambda until: True)
+        engine.remove(marks.hub, marks.submission, lambda until: True)
         engine.close()
     assert attempt.trouble == ""
-    mutation = trial.health.mutation
+    assert trial.surface is not None
+    assert trial.surface.ports == ("8080/tcp",)
+    return trial.health.mutation
+
+
+def test_from_afar_the_rest_is_stopped_within_the_containers_own_processes(dockerd):
+    mutation = from_afar(dockerd, shell(SERVE, HONEST))
+    assert (mutation.reach, mutation.way, mutation.processes) == ("all", "namespace", 2)
+    assert (mutation.unhealthy, mutation.recovered) == (True, True)
+
+
+def test_where_only_the_first_process_can_be_stopped_the_record_says_so(dockerd):
+    inside = ["/bin/busybox", "sh", "-c"]
+    applets = [name for name in APPLETS if name not in ("sh", "kill")]
+    mutation = from_afar(dockerd, box([*inside, SERVE], HONEST, applets=applets, Shell=inside))
     # The shell stopped, the server behind it did not: nothing follows from a health that stays.
-    assert (mutation.reach, mutation.processes) == ("first", 2)
+    assert (mutation.reach, mutation.way, mutation.processes) == ("first", "engine", 2)
     assert (mutation.unhealthy, mutation.conclusive) == (False, False)
 
 
@@ -235,7 +250,7 @@ def test_an_image_of_another_platform_is_unavailable(runner):
 
 
 def test_an_engine_that_is_not_there_is_unavailable(tmp_path):
-    absent = DockerEngine(f"unix://{tmp_path / 'none.sock'}", utc)
+    absent = DockerEngine(utc, url=f"unix://{tmp_path / 'none.sock'}")
     record = absent.run(shell(SERVE).source(), PROFILE)
     assert record.outcome == "unavailable"
     assert "does not answer" in record.reason
@@ -267,7 +282,7 @@ def test_a_submission_with_any_name_can_be_run(runner):
 
 def test_a_hub_whose_name_the_engine_cannot_hold_is_refused():
     with pytest.raises(InvalidProfile):
-        DockerEngine("unix:///x", utc, hub="My Hub")
+        DockerEngine(utc, url="unix:///x", hub="My Hub")
 
 
 def killed_midway(dockerd: Dockerd, cli: DockerCLI, submission: str) -> None:
@@ -275,7 +290,7 @@ def killed_midway(dockerd: Dockerd, cli: DockerCLI, submission: str) -> None:
     program = (
         "from tests.sandbox.test_docker_engine import *\n"
         f"profile = replace(PROFILE, stay_up_seconds=30)\n"
-        f"DockerEngine({dockerd.url!r}, utc, hub='tests').run(shell(SERVE).source({submission!r}), profile)\n"
+        f"DockerEngine(utc, url={dockerd.url!r}, hub='tests').run(shell(SERVE).source({submission!r}), profile)\n"
     )
     root = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", program], cwd=root) as running:
@@ -302,7 +317,7 @@ def test_a_killed_run_can_be_run_again(dockerd, runner, cli):
 
 def test_another_hubs_runs_are_left_alone(dockerd, runner, cli):
     killed_midway(dockerd, cli, "s22")
-    assert DockerEngine(dockerd.url, utc, hub="other").cleanup() == 0
+    assert DockerEngine(utc, url=dockerd.url, hub="other").cleanup() == 0
     assert runner.cleanup() == 2
 
 

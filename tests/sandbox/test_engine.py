@@ -3,7 +3,9 @@ from datetime import UTC, datetime
 import pytest
 
 from customhouse.oci.config import ImageConfig
-from customhouse.sandbox.engine import EngineFacts, Marks, in_time, is_engines_own, repository, words_of
+from customhouse.sandbox.container_runner import words_of
+from customhouse.sandbox.engine import is_engines_own
+from customhouse.sandbox.runtime import EngineFacts, Marks, in_time, repository
 from tests.sandbox.boxes import box
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -22,9 +22,14 @@ def test_every_rung_keeps_the_walls(rung):
 
 
 def test_each_rung_gives_one_thing_more():
-    assert [walls(PROFILE, rung)["read_only"] for rung in RUNGS] == [True, True, False, False]
-    assert [bool(walls(PROFILE, rung)["tmpfs"]) for rung in RUNGS] == [False, True, False, False]
-    assert [bool(walls(PROFILE, rung)["cap_add"]) for rung in RUNGS] == [False, False, False, True]
+    assert [walls(PROFILE, rung)["read_only"] for rung in RUNGS] == [True, True, False, False, False]
+    assert [bool(walls(PROFILE, rung)["tmpfs"]) for rung in RUNGS] == [False, True, False, False, False]
+    assert [bool(walls(PROFILE, rung)["cap_add"]) for rung in RUNGS] == [False, False, False, True, True]
+
+
+def test_a_network_is_the_runs_own_or_none():
+    assert walls(PROFILE, "network", network="customhouse-a-b")["network_mode"] == "customhouse-a-b"
+    assert walls(PROFILE, "network")["network_mode"] == "none"
 
 
 def test_no_rung_gives_a_capability_that_reaches_beyond_the_container():
@@ -58,14 +63,16 @@ def test_an_image_that_needs_nothing_is_tried_once():
 
 
 def test_a_broken_image_costs_two_starts():
-    assert climb(set()) == [("read_only", True), ("capabilities", False)]
+    assert climb(set()) == [("read_only", True), ("network", False)]
 
 
 def test_the_strictest_rung_that_serves_is_found():
-    asked = [("read_only", True), ("capabilities", False)]
-    assert climb({"tmpfs", "writable", "capabilities"}) == [*asked, ("tmpfs", True)]
-    assert climb({"writable", "capabilities"}) == [*asked, ("tmpfs", True), ("writable", True)]
-    assert climb({"capabilities"}) == [*asked, ("tmpfs", True), ("writable", True), ("capabilities", True)]
+    asked = [("read_only", True), ("network", False)]
+    assert climb({"tmpfs", "writable", "capabilities", "network"}) == [*asked, ("tmpfs", True)]
+    assert climb({"writable", "capabilities", "network"}) == [*asked, ("tmpfs", True), ("writable", True)]
+    most = [*asked, ("tmpfs", True), ("writable", True), ("capabilities", True)]
+    assert climb({"capabilities", "network"}) == most
+    assert climb({"network"}) == [*most, ("network", True)]
 
 
 def test_a_policy_may_shorten_the_ladder():
@@ -74,6 +81,6 @@ def test_a_policy_may_shorten_the_ladder():
 
 
 def test_the_search_ends_for_an_image_that_serves_only_sometimes():
-    attempts = [Attempt("read_only", "x", 1), Attempt("capabilities", "", 1)]
+    attempts = [Attempt("read_only", "x", 1), Attempt("network", "", 1)]
     attempts += [Attempt(rung, "x", 1) for rung in RUNGS[1:]]
     assert next_rung(RUNGS, attempts) is None

@@ -70,7 +70,7 @@ def _examine(
         checks=checks,
         policy=policy,
         match=lambda packages: match(packages, source, now, policy.advisories_max_age),
-        runner=DockerEngine(address, system_clock, hub="customhouse-check") if address else AbsentEngine(),
+        runner=DockerEngine(system_clock, url=address, hub="customhouse-check") if address else AbsentEngine(),
         clock=system_clock,
     )
     material = Material("check", image.content, image.manifest, image.media_type, name, tag)

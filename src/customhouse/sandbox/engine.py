@@ -1,19 +1,21 @@
-"""The Docker Engine API in the sandbox's own words: values in, values out, two kinds of trouble.
+"""The Docker Engine API as a `Runtime` (runtime.py): values in, values out, the SDK's errors in our two kinds.
 
-1. `EngineFault`: nothing is known about the image (no engine, broken connection, engine out of room or at fault).
-   `ImageRefused`: the engine says that this image cannot be loaded, created or started; its words are evidence.
-2. Everything a run makes carries its labels, or its name where an image cannot be labelled without changing its
-   bytes: containers `customhouse.submission`, images the repository customhouse-run/<hub>/<submission>.
-3. No call here mounts anything or asks for privileges; the walls are in hardening.py.
+1. Everything a run makes carries its labels, or its name where an image cannot be labelled without changing its
+   bytes: containers and networks `customhouse.submission`, images the repository customhouse-run/<hub>/<submission>.
+2. No call here mounts anything or asks for privileges; the walls are in hardening.py.
+3. A signal for all goes from this machine by pid where the engine is local and this process is root. Elsewhere it
+   goes to PID 1 through the engine, and to the rest from within the container's own pid namespace, if the image has
+   a `kill` or a shell; the engine's list of processes then says whether all have really stopped.
 
 (Docker Engine API 1.41 and later, through the `docker` SDK's low-level client.)
 """
 
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -22,19 +24,41 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 
-from customhouse.errors import CustomhouseError
-from customhouse.oci.config import ImageConfig
-from customhouse.sandbox.hardening import limits, walls
-from customhouse.sandbox.health import Sight, Timing, plain
-from customhouse.sandbox.runner import Rung, RunProfile
+from customhouse.sandbox.archive import docker_archive
+from customhouse.sandbox.hardening import limits, mounted, walls
+from customhouse.sandbox.health import Sight, plain
+from customhouse.sandbox.processes import (
+    PORT_FILES,
+    end_process,
+    family,
+    listening,
+    read_ports,
+    signal_family,
+    written_paths,
+)
+from customhouse.sandbox.runner import ImageSource, Process
+from customhouse.sandbox.runtime import (
+    HUB,
+    LOG_BYTES,
+    LOG_LINES,
+    MOST_OUTPUT,
+    MOST_PROCESSES,
+    SUBMISSION,
+    UNTIL,
+    ContainerSpec,
+    EngineFacts,
+    EngineFault,
+    Executed,
+    ImageRefused,
+    Logs,
+    Marks,
+    Signalled,
+    repository,
+)
 
-SUBMISSION = "customhouse.submission"
-HUB = "customhouse.hub"
-UNTIL = "customhouse.until"
-REPOSITORY = "customhouse-run"
-LOG_LINES = 50
-LOG_BYTES = 8 * 1024
 MOST_MESSAGE = 2000
+MOST_COMMAND = 200
+KILL_SECONDS = 5.0
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i386": "386", "i686": "386"}
 _ENGINES_OWN = re.compile(
@@ -45,62 +69,12 @@ _ENGINES_OWN = re.compile(
 )
 
 
-class EngineFault(CustomhouseError):
-    """The engine could not do its part; nothing follows for the image."""
-
-
-class ImageRefused(CustomhouseError):
-    """The engine works and says that this image does not."""
-
-
-@dataclass(frozen=True)
-class EngineFacts:
-    """What an engine says of itself."""
-
-    name: str
-    os: str
-    architecture: str
-    seccomp: bool
-
-    def runs(self, os: str, architecture: str) -> bool:
-        """Is this platform the engine's own? Emulated platforms are not counted: they prove little."""
-        return (os, architecture) == (self.os, self.architecture)
-
-
-@dataclass(frozen=True)
-class Marks:
-    """The names and labels of one run."""
-
-    hub: str
-    submission: str
-    until: datetime
-
-    @property
-    def image(self) -> str:
-        """repository:tag of the loaded image; the tag is the time after which it is a leftover."""
-        return f"{repository(self.hub, self.submission)}:{int(self.until.timestamp())}"
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return {SUBMISSION: self.submission, HUB: self.hub, UNTIL: str(int(self.until.timestamp()))}
-
-
-def repository(hub: str, submission: str = "") -> str:
-    """Where images of a hub, or of one of its submissions, are listed in the engine."""
-    return f"{REPOSITORY}/{hub}/{submission}"
-
-
 def is_engines_own(status: int, message: str, untrusted: Iterable[str] = ()) -> bool:
     """Is a refusal the engine's own trouble? In doubt it is the image's: an image must not be able to choose, so its
     own words (`untrusted`) are not read."""
     for word in sorted(set(untrusted), key=len, reverse=True):
         message = message.replace(word, " ") if len(word) > 3 else message
     return status >= 500 and bool(_ENGINES_OWN.search(message))
-
-
-def words_of(config: ImageConfig) -> frozenset[str]:
-    """What of a config an engine may quote in its errors."""
-    return frozenset((*config.argv, *config.env, *config.volumes, config.user, config.workdir, config.stop_signal))
 
 
 @contextmanager
@@ -148,14 +122,15 @@ class Engine:
             os=str(info.get("OSType", "")),
             architecture=ARCHITECTURES.get(machine, machine),
             seccomp=any("seccomp" in option and "unconfined" not in option for option in options),
+            networks="bridge" in ((info.get("Plugins") or {}).get("Network") or ()),
         )
 
-    def load(self, archive: Iterable[bytes]) -> None:
+    def load(self, image: ImageSource, name: str, most_bytes: int) -> None:
         """`images/load` of a streamed archive; errors of the stream pass through."""
         with _spoken():
             sender = docker.APIClient(base_url=self._url, version=self._api.api_version, timeout=self._load_seconds)
             try:
-                for line in sender.load_image(archive):
+                for line in sender.load_image(docker_archive(image, name, most_bytes)):
                     if "error" in line:
                         message = plain(str(line["error"]))[:MOST_MESSAGE]
                         if is_engines_own(500, message):
@@ -164,24 +139,36 @@ class Engine:
             finally:
                 sender.close()
 
-    def create(
-        self, marks: Marks, number: int, rung: Rung, profile: RunProfile, health: Timing | None
-    ) -> str:
-        """A container of the loaded image behind its walls, not started; its id."""
+    def network(self, marks: Marks) -> str:
+        with _spoken():
+            self._api.create_network(marks.network, driver="bridge", internal=True, labels=marks.labels)
+        return marks.network
+
+    def create(self, marks: Marks, spec: ContainerSpec) -> str:
+        profile = spec.profile
         with _spoken(self._untrusted):
             host = self._api.create_host_config(
-                **walls(profile, rung),
+                **walls(profile, spec.rung, spec.tmpfs, spec.network),
                 ulimits=[Ulimit(name=name, soft=most, hard=most) for name, most in limits(profile).items()],
                 log_config=LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
                 runtime=self._runtime or None,
             )
+            wires = None
+            if spec.network:
+                alias = self._api.create_endpoint_config(aliases=[spec.alias or spec.name])
+                wires = self._api.create_networking_config({spec.network: alias})
             made = self._api.create_container(
-                image=marks.image,
-                name=f"customhouse-{marks.hub}-{marks.submission}-{number}",
+                image=spec.image,
+                name=f"customhouse-{marks.hub}-{marks.submission}-{spec.name}",
                 labels=marks.labels,
                 host_config=host,
-                network_disabled=True,
-                healthcheck=health.override() if health else None,
+                networking_config=wires,
+                network_disabled=not spec.network,
+                healthcheck=spec.health.override() if spec.health else {"test": ["NONE"]},
+                user=spec.user,
+                entrypoint=None if spec.entrypoint is None else list(spec.entrypoint),
+                command=None if spec.command is None else list(spec.command),
+                environment=dict(spec.environment) or None,
             )
         return str(made["Id"])
 
@@ -190,52 +177,128 @@ class Engine:
             self._api.start(container)
 
     def look(self, container: str) -> Sight:
-        """The state now."""
         with _spoken():
             return Sight.parse(self._api.inspect_container(container)["State"])
 
-    def processes(self, container: str) -> list[tuple[int, int]]:
-        """(pid, parent) of every process, as the engine's machine counts them."""
-        with _spoken():
-            top = self._api.top(container, ps_args="-eo pid,ppid")
-        return [(int(line[0]), int(line[1])) for line in top.get("Processes") or ()]
+    def execute(
+        self, container: str, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None
+    ) -> Executed:
+        began = time.monotonic()
+        kept = {1: bytearray(), 2: bytearray()}
+        with _spoken((*self._untrusted, *argv)):
+            made = self._api.exec_create(container, list(argv), environment=dict(environment or {}) or None)["Id"]
+            caller = docker.APIClient(base_url=self._url, version=self._api.api_version, timeout=max(seconds, 0.1))
+            in_time = True
+            try:
+                for pieces in caller.exec_start(made, stream=True, demux=True):
+                    for number, piece in enumerate(pieces, 1):
+                        kept[number] += (piece or b"")[: MOST_OUTPUT - len(kept[number])]
+                    if time.monotonic() - began > seconds:
+                        in_time = False
+                        break
+            except (TimeoutError, requests.RequestException):
+                in_time = False
+            finally:
+                caller.close()
+            state = self._api.exec_inspect(made)
+            if state.get("Running"):
+                in_time = False
+                if self.local and state.get("Pid"):
+                    end_process(container, int(state["Pid"]))
+        code = state.get("ExitCode")
+        return Executed(
+            exit_code=int(code) if in_time and code is not None else -1,
+            stdout=plain(kept[1].decode("utf-8", "replace")),
+            stderr=plain(kept[2].decode("utf-8", "replace")),
+            seconds=round(time.monotonic() - began, 3),
+        )
 
-    def signal(self, container: str, name: str) -> None:
-        """A signal to PID 1."""
+    def processes(self, container: str) -> tuple[Process, ...]:
         with _spoken():
-            self._api.kill(container, name)
+            top = self._api.top(container, ps_args="-eo pid,ppid,stat,args")
+        return tuple(
+            Process(int(line[0]), int(line[1]), line[2][:1], plain(line[3])[:MOST_COMMAND])
+            for line in (top.get("Processes") or ())[:MOST_PROCESSES]
+        )
+
+    def signal_all(self, container: str, number: signal.Signals) -> Signalled:
+        first = self.look(container).pid
+        if self.local and os.geteuid() == 0 and first:
+            with suppress(ImageRefused, EngineFault):
+                reached = signal_family(container, first, lambda: self._parents(container), number)
+                if reached is not None:
+                    return Signalled("all", reached, "host")
+        with suppress(ImageRefused), _spoken():  # refused: it has just ended; the next look says so
+            self._api.kill(container, number.name)
+        try:
+            before = family(first, self._parents(container))
+            if len(before) == 1:
+                return Signalled("all", 1, "engine")
+            self._signal_within(container, number)
+            states = {process.pid: process.state for process in self.processes(container)}
+        except (ImageRefused, EngineFault):
+            return Signalled("first", 0, "engine")  # an engine without `ps`: nobody can say how many there are
+        stopped = all(states.get(pid, "Z") in "TZ" for pid in family(first, self._parents(container)))
+        if number is signal.SIGSTOP and not stopped:
+            return Signalled("first", len(before), "engine")
+        return Signalled("all", len(before), "namespace")
+
+    def _parents(self, container: str) -> list[tuple[int, int]]:
+        return [(process.pid, process.parent) for process in self.processes(container)]
+
+    def _signal_within(self, container: str, number: signal.Signals) -> None:
+        """`kill` of all pids but PID 1, which a namespace shields from its own members."""
+        word = f"-{number.name.removeprefix('SIG')}"
+        for argv in (("kill", word, "-1"), ("/bin/sh", "-c", f"kill {word} -1")):
+            with suppress(ImageRefused):
+                if self.execute(container, argv, seconds=KILL_SECONDS).exit_code == 0:
+                    return
+
+    def ports(self, container: str) -> tuple[str, ...] | None:
+        first = self.look(container).pid
+        seen = listening(container, first) if self.local and first else None
+        if seen is None:
+            with suppress(ImageRefused):
+                done = self.execute(container, ("cat", *PORT_FILES), seconds=KILL_SECONDS)
+                seen = read_ports(done.stdout) if done.exit_code == 0 else None
+        return seen
+
+    def changes(self, container: str) -> tuple[str, ...] | None:
+        with _spoken():
+            written = [str(change["Path"]) for change in self._api.diff(container) or ()]
+            state = self._api.inspect_container(container)
+        return written_paths(written, mounted(state))
 
     def stop(self, container: str, grace: float) -> None:
-        """The image's StopSignal, and after the grace SIGKILL; returns when it has ended."""
         with _spoken():
             self._api.stop(container, timeout=max(round(grace), 1))
 
-    def log_tail(self, container: str) -> str:
-        """The last lines of stdout and stderr, made safe to print."""
+    def logs(self, container: str) -> Logs:
         try:
             with _spoken():
-                raw: bytes = self._api.logs(container, stdout=True, stderr=True, tail=LOG_LINES)
+                # The engine keeps one megabyte of it (log_config above).
+                raw: bytes = self._api.logs(container, stdout=True, stderr=True)
         except ImageRefused:
-            return ""
-        return plain(raw[-LOG_BYTES:].decode("utf-8", "replace"))
+            return Logs(0, "")
+        lines = raw[-LOG_BYTES:].splitlines()[-LOG_LINES:]
+        return Logs(len(raw), plain(b"\n".join(lines).decode("utf-8", "replace")))
 
-    def remove_containers(self, wanted: Mapping[str, str], over: Callable[[int], bool]) -> int:
-        """Kill and remove the containers with these labels whose time is `over`, their volumes too."""
+    def remove(self, hub: str, submission: str | None, over: Callable[[int], bool]) -> int:
+        labels = [f"{HUB}={hub}"] + ([] if submission is None else [f"{SUBMISSION}={submission}"])
+        prefix = repository(hub) if submission is None else repository(hub, submission)
         removed = 0
         with _spoken():
-            labels = [f"{name}={value}" for name, value in wanted.items()]
             for found in self._api.containers(all=True, filters={"label": labels}):
                 if over(_number((found.get("Labels") or {}).get(UNTIL))):
                     removed += _gone(partial(self._api.remove_container, found["Id"], v=True, force=True))
-        return removed
-
-    def remove_images(self, prefix: str, over: Callable[[int], bool]) -> int:
-        """Remove the names under `prefix`; the engine drops an image with its last name."""
-        removed = 0
-        with _spoken():
+            for found in self._api.networks(filters={"label": labels}):
+                if over(_number((found.get("Labels") or {}).get(UNTIL))):
+                    removed += _gone(partial(self._api.remove_network, found["Id"]))
             for found in self._api.images():
                 for name in found.get("RepoTags") or ():
-                    if name.startswith(prefix) and over(_number(name.rpartition(":")[2])):
+                    path, _, tag = name.rpartition(":")
+                    ours = path.startswith(prefix) if submission is None else f"{path}/".startswith(f"{prefix}/")
+                    if ours and over(_number(tag)):
                         removed += _gone(partial(self._api.remove_image, name))
         return removed
 
@@ -255,11 +318,3 @@ def _gone(remove: Callable[[], object]) -> int:
 
 def _number(text: object) -> int:
     return int(text) if isinstance(text, str) and text.isdigit() else 0
-
-
-def in_time(now: datetime | None) -> Callable[[int], bool]:
-    """Which leftovers are over: all of them, or those whose time has passed at `now`."""
-    if now is None:
-        return lambda until: True
-    at = now.astimezone(UTC).timestamp()
-    return lambda until: until < at

@@ -1,17 +1,19 @@
 """How a container is locked in: the same walls for every image, and the rungs that let a needy one have more.
 
-1. Always: no network, no new privileges, all capabilities dropped, limits on memory (swap included), cpu, processes,
-   open files, file size and log, private ipc, the engine's default seccomp filter (nothing here names another).
+1. Always: no network or the run's internal one, no new privileges, all capabilities dropped, limits on memory (swap
+   included), cpu, processes, open files, file size and log, private ipc, the engine's default seccomp filter (nothing
+   here names another).
 2. Never: a mount from the host, a socket, a device, another's namespace, `privileged`.
 3. The ladder gives one thing more on each rung: read-only root, + tmpfs, then a writable root, then the few
-   capabilities that old servers use to drop to their own user. The rung reached is part of the record.
+   capabilities that old servers use to drop to their own user, then a network with nobody on it and no way out.
+   The rung reached is part of the record.
 4. The search: the strictest rung first; if that fails the widest one says whether the walls are to blame at all; if
    they are, the rungs between are tried upwards. An image that is simply broken costs two starts.
 
 Pure: a profile in, parameters for `docker.APIClient.create_host_config` out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from customhouse.sandbox.runner import MIB, Attempt, Rung, RunProfile
@@ -20,21 +22,21 @@ TMPFS = ("/tmp", "/run", "/var/tmp")
 OLD_SERVERS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 
 
-def walls(profile: RunProfile, rung: Rung) -> dict[str, Any]:
-    """Parameters of the host config for one rung."""
+def walls(profile: RunProfile, rung: Rung, more_tmpfs: Sequence[str] = (), network: str = "") -> dict[str, Any]:
+    """Parameters of the host config for one rung. `network` is the run's internal one, "" for none at all."""
     memory = profile.memory_mib * MIB
     return {
-        "network_mode": "none",
+        "network_mode": network or "none",
         "privileged": False,
         "read_only": rung in ("read_only", "tmpfs"),
         "cap_drop": ["ALL"],
-        "cap_add": list(OLD_SERVERS) if rung == "capabilities" else [],
+        "cap_add": list(OLD_SERVERS) if rung in ("capabilities", "network") else [],
         "security_opt": ["no-new-privileges"],
         "pids_limit": profile.pids,
         "mem_limit": memory,
         "memswap_limit": memory,
         "nano_cpus": int(profile.cpus * 1_000_000_000),
-        "tmpfs": _tmpfs(profile) if rung == "tmpfs" else {},
+        "tmpfs": tmpfs(profile, (*(TMPFS if rung == "tmpfs" else ()), *more_tmpfs)),
         "ipc_mode": "private",
         "restart_policy": {"Name": "no"},
     }
@@ -45,8 +47,15 @@ def limits(profile: RunProfile) -> dict[str, int]:
     return {"nofile": profile.open_files, "fsize": profile.file_mib * MIB, "core": 0}
 
 
-def _tmpfs(profile: RunProfile) -> dict[str, str]:
-    return {path: f"rw,noexec,nosuid,nodev,size={profile.tmpfs_mib}m" for path in TMPFS}
+def tmpfs(profile: RunProfile, paths: Sequence[str]) -> dict[str, str]:
+    """Mount options by path."""
+    return {path: f"rw,noexec,nosuid,nodev,size={profile.tmpfs_mib}m" for path in paths}
+
+
+def mounted(inspection: Mapping[str, Any]) -> tuple[str, ...]:
+    """The paths of a container that are not its root filesystem: its tmpfs and volumes, by the engine's inspection."""
+    host = inspection.get("HostConfig") or {}
+    return (*(host.get("Tmpfs") or {}), *(str(point.get("Destination")) for point in inspection.get("Mounts") or ()))
 
 
 def next_rung(rungs: Sequence[Rung], attempts: Sequence[Attempt]) -> tuple[Rung, bool] | None:

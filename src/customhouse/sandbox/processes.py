@@ -1,4 +1,4 @@
-"""Stopping every process of a container, and letting it go on: the mutation that tells a real health-check.
+"""The processes of a container, seen and signalled from this machine: the mutation that tells a real health-check.
 
 1. From the host, by pid, so that workers and wrapped services stop too; the engine's own `kill` reaches PID 1 only.
 2. Never a stranger: each pid is pinned by a pidfd and must lie in the container's control group *after* it was
@@ -6,15 +6,24 @@
    stops PID 1 through the engine instead and says so.
 3. Processes that the engine placed beside the service (a probe under way) are not stopped: only PID 1 of the
    container and its descendants are, as the parent column of `top` shows.
+4. Listening ports come from the kernel's tables (/proc/PID/net, proc_net_tcp(5)): what a service says of itself is
+   not asked. Loopback is left out: nobody outside can reach it.
 """
 
 import os
 import signal
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 PROC = Path("/proc")
 ROUNDS = 3
+KINDS = ("tcp", "tcp6", "udp", "udp6")
+PORT_FILES = tuple(f"/proc/net/{kind}" for kind in KINDS)
+MOST_TABLE = 1024 * 1024
+MOST_PORTS = 100
+MOST_WRITTEN = 200
+_TCP_LISTEN, _UDP_OPEN = "0A", "07"
+_OWN_PATHS = ("/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/.dockerenv")
 
 
 def family(first: int, parents: Iterable[tuple[int, int]]) -> frozenset[int]:
@@ -72,3 +81,58 @@ def _signal(container: str, pid: int, number: signal.Signals) -> bool | None:
     finally:
         os.close(handle)
     return True
+
+
+def end_process(container: str, pid: int) -> bool:
+    """SIGKILL to one process of this container, such as a probe that does not end; was it one?"""
+    return bool(_signal(container, pid, signal.SIGKILL))
+
+
+def listening(container: str, first: int) -> tuple[str, ...] | None:
+    """Where a container listens, read from this machine by the pid of its first process. None: cannot be seen."""
+    try:
+        if container not in (PROC / str(first) / "cgroup").read_text():
+            return None
+        tables = []
+        for kind in KINDS:
+            with (PROC / str(first) / "net" / kind).open() as table:
+                tables.append(table.read(MOST_TABLE))
+    except OSError:
+        return None
+    return read_ports("\n".join(tables))
+
+
+def read_ports(tables: str) -> tuple[str, ...]:
+    """The ports in the kernel's tables tcp, tcp6, udp, udp6, one after the other, each with its headline."""
+    found: set[tuple[int, str]] = set()
+    number = -1
+    for line in tables.splitlines():
+        words = line.split()
+        if words[:1] == ["sl"]:
+            number += 1
+            continue
+        if len(words) < 4 or not 0 <= number < len(KINDS):
+            continue
+        kind = KINDS[number][:3]
+        address, _, port = words[1].partition(":")
+        if words[3] == (_TCP_LISTEN if kind == "tcp" else _UDP_OPEN) and not _loopback(address):
+            try:
+                found.add((int(port, 16), kind))
+            except ValueError:
+                continue
+    return tuple(f"{port}/{kind}" for port, kind in sorted(found)[:MOST_PORTS])
+
+
+def _loopback(address: str) -> bool:
+    """Is an address of the table 127.0.0.0/8, ::1 or the first mapped into IPv6? (Words in the machine's order.)"""
+    if len(address) == 8:
+        return address.endswith("7F")
+    return address == "0" * 24 + "01000000" or (address.startswith("0" * 16 + "FFFF0000") and address.endswith("7F"))
+
+
+def written_paths(changed: Iterable[str], mounts: Iterable[str]) -> tuple[str, ...]:
+    """Of the changed paths those that a container wrote into its root: no parents, no mounts, nothing of the engine."""
+    apart = (*_OWN_PATHS, *(mount.rstrip("/") for mount in mounts))
+    paths = sorted(path for path in changed if not any(path == one or path.startswith(f"{one}/") for one in apart))
+    parents = {str(parent) for path in (*paths, *apart) for parent in PurePosixPath(path).parents}
+    return tuple(path for path in paths if path not in parents)[:MOST_WRITTEN]

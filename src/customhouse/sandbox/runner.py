@@ -20,8 +20,8 @@ from customhouse.errors import Invalid
 from customhouse.oci.digest import Digest
 from customhouse.oci.image import Image
 
-Rung = Literal["read_only", "tmpfs", "writable", "capabilities"]
-RUNGS: tuple[Rung, ...] = ("read_only", "tmpfs", "writable", "capabilities")
+Rung = Literal["read_only", "tmpfs", "writable", "capabilities", "network"]
+RUNGS: tuple[Rung, ...] = ("read_only", "tmpfs", "writable", "capabilities", "network")
 
 MIB = 1024 * 1024
 
@@ -74,7 +74,11 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class RunProfile:
-    """How long, and under which limits, an image is run. The fields are the parameters a policy may set."""
+    """How long, and under which limits, an image is run. The fields are the parameters a policy may set.
+
+    `other_uid` is a user that no image knows, under which it is started once more (with group 0, as OpenShift does);
+    0: it is not.
+    """
 
     stay_up_seconds: float = 3.0
     budget_seconds: float = 120.0
@@ -91,12 +95,13 @@ class RunProfile:
     file_mib: int = 256
     tmpfs_mib: int = 64
     image_mib: int = 16 * 1024
+    other_uid: int = 1_000_650_000
     rungs: tuple[Rung, ...] = RUNGS
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and value <= 0:
+            if isinstance(value, int | float) and value <= 0 and (field.name != "other_uid" or value < 0):
                 raise InvalidProfile(f"run profile: {field.name} must be more than 0, not {value}")
         if not self.rungs or list(self.rungs) != [rung for rung in RUNGS if rung in self.rungs]:
             raise InvalidProfile(f"run profile: rungs must be some of {', '.join(RUNGS)}, in this order")
@@ -150,7 +155,8 @@ class ProbeResult:
 class MutationRecord:
     """The service was stopped (SIGSTOP) and must turn unhealthy, then continued and must turn healthy.
 
-    `reach` is "all" when every process of the container was stopped, "first" when only PID 1 was.
+    `reach` is "all" when every process of the container was stopped, "first" when only PID 1 was; `way` tells from
+    where: this machine ("host"), the container's pid namespace ("namespace"), the engine's `kill` ("engine").
     `conclusive` is false when nothing follows from a health that did not flip, because only one of
     several processes could be stopped; `cut_short` is true when the budget was over before an answer.
     """
@@ -163,6 +169,16 @@ class MutationRecord:
     recovery_seconds: float = 0.0
     conclusive: bool = True
     cut_short: bool = False
+    trouble: str = ""
+    way: Literal["host", "namespace", "engine"] = "host"
+
+
+@dataclass(frozen=True)
+class DeclaredRecord:
+    """The start once more with the declared times unchanged, where their bound fits into the budget."""
+
+    reached: bool
+    seconds: float
     trouble: str = ""
 
 
@@ -185,6 +201,29 @@ class HealthRecord:
     trouble: str = ""
     probes: tuple[ProbeResult, ...] = ()
     mutation: MutationRecord | None = None
+    declared: DeclaredRecord | None = None
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a container: pid and parent as the runtime's machine counts, the letter of proc(5), argv."""
+
+    pid: int
+    parent: int
+    state: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What a container was seen to do while it served. None: that could not be seen.
+
+    `ports` listen beyond loopback ("8080/tcp"); `written` are paths in the root filesystem, without tmpfs and volumes.
+    """
+
+    processes: tuple[Process, ...] | None = None
+    ports: tuple[str, ...] | None = None
+    written: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +241,8 @@ class StopRecord:
 class RunRecord:
     """All that was learnt from running one platform's image. `reason` is empty when it ran and served.
 
-    `rung` is the strictest one on which it ran; `log_tail` is that of the last container.
+    `rung` is the strictest one on which it ran; `log_tail` and `log_bytes` are of the container that gave the answer;
+    `other_user` is the start under a user that the image does not know, None where there was none.
     """
 
     outcome: Literal["ran", "failed", "unavailable"]
@@ -215,6 +255,10 @@ class RunRecord:
     health: HealthRecord | None = None
     stop: StopRecord | None = None
     log_tail: str = ""
+    log_bytes: int = 0
+    load_seconds: float = 0.0
+    surface: Surface | None = None
+    other_user: Attempt | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Names, numbers and lists only, fit for `json.dumps`."""

@@ -1,11 +1,11 @@
-"""One container's life under examination: start, stay up, become healthy, hold, be stopped and continued, end.
+"""One container's life under examination: start, stay up, become healthy, hold, be looked at, stopped and continued,
+end.
 
 1. The order of certification: each part only when the one before it went well.
 2. What to conclude from a look is said by health.py; this file looks, waits, and writes the record down.
 3. The run's deadline ends every wait; what it cut short is recorded as such.
 """
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -14,18 +14,19 @@ from dataclasses import dataclass, field, replace
 
 from customhouse.oci.config import ImageConfig
 from customhouse.sandbox import health
-from customhouse.sandbox.engine import Engine, EngineFault, ImageRefused, Marks
 from customhouse.sandbox.health import Decision, Sight, Timing
-from customhouse.sandbox.processes import signal_family
+from customhouse.sandbox.monitor import Monitor
 from customhouse.sandbox.runner import (
     Attempt,
+    DeclaredRecord,
     HealthRecord,
     MutationRecord,
     ProbeResult,
-    Rung,
     RunProfile,
     StopRecord,
+    Surface,
 )
+from customhouse.sandbox.runtime import ContainerSpec, EngineFault, ImageRefused, Logs, Marks, Runtime
 
 LOOK_SECONDS = 0.1
 
@@ -49,32 +50,42 @@ class Deadline:
 
 @dataclass
 class Trial:
-    """One attempt. `attempt`, `health` and `stop` are its answers after `run`."""
+    """One attempt with one container, made by `spec` (whose times of health are set here: shortened, `patient` with
+    the declared timeout, or `unchanged`). `health`, `stop`, `surface` and `logs` are its answers after `run`."""
 
-    engine: Engine
+    runtime: Runtime
     marks: Marks
-    number: int
-    rung: Rung
+    spec: ContainerSpec
     config: ImageConfig
-    profile: RunProfile
     deadline: Deadline
+    monitors: bool = True
     patient: bool = False
+    unchanged: bool = False
     stayed_up: bool = False
     health: HealthRecord | None = None
     stop: StopRecord | None = None
-    log_tail: str = ""
+    surface: Surface | None = None
+    logs: Logs = Logs(0, "")
     timing: Timing | None = None
     declared: Timing | None = None
     _probes: tuple[ProbeResult, ...] = ()
     _container: str = ""
     _started: float = 0.0
+    _monitor: Monitor | None = None
     _last: Sight = field(default_factory=lambda: Sight(running=False, exit_code=0))
 
     def __post_init__(self) -> None:
         check = self.config.healthcheck
         if check is not None and check.declared:
             self.declared = Timing.declared(check)
-            self.timing = self.declared.shortened(self.profile, patient=self.patient)
+            short = self.declared.shortened(self.profile, patient=self.patient)
+            self.timing = self.declared if self.unchanged else short
+            if self.monitors:
+                self.spec = replace(self.spec, health=self.timing)
+
+    @property
+    def profile(self) -> RunProfile:
+        return self.spec.profile
 
     @property
     def deserves_patience(self) -> bool:
@@ -93,9 +104,10 @@ class Trial:
         began = self.deadline.clock()
         trouble = ""
         try:
-            self._container = self.engine.create(self.marks, self.number, self.rung, self.profile, self.timing)
+            self._container = self.runtime.create(self.marks, self.spec)
             self._started = self.deadline.clock()
-            self.engine.start(self._container)
+            self.runtime.start(self._container)
+            self._watch()
         except ImageRefused as error:
             trouble = f"the container did not start: {error}"
         if not trouble:
@@ -104,22 +116,45 @@ class Trial:
                 self._prove()
                 self._stop()
         if self._container:
-            self.log_tail = self.engine.log_tail(self._container)
-            self._last = self.engine.look(self._container)
+            self.logs = self.runtime.logs(self._container)
+            self._last = self.runtime.look(self._container)
         return Attempt(
-            rung=self.rung,
+            rung=self.spec.rung,
             trouble=trouble,
             seconds=round(self.deadline.clock() - began, 1),
             exit_code=None if self._last.running or not self._container else self._last.exit_code,
             oom_killed=self._last.oom_killed,
             engine_error=self._last.error,
-            log_tail=self.log_tail if trouble else "",
+            log_tail=self.logs.tail if trouble else "",
         )
+
+    def as_declared(self) -> DeclaredRecord:
+        """The start with nothing shortened. Raises as `run` does."""
+        self.run(prove=False)
+        if self.health is None:
+            return DeclaredRecord(False, 0.0, "with the declared times the container did not stay up")
+        return DeclaredRecord(self.health.reached, self.health.seconds, self.health.trouble)
+
+    def _watch(self) -> None:
+        """Where the runtime runs no health-checks, they are driven from here."""
+        if self.timing is None or self.monitors:
+            return
+        self._monitor = Monitor(
+            self.config,
+            self.timing,
+            lambda argv, seconds: self.runtime.execute(self._container, argv, seconds=seconds),
+            self.deadline.clock,
+            self._started,
+        )
+
+    def _look(self) -> Sight:
+        sight = self.runtime.look(self._container)
+        return sight if self._monitor is None else self._monitor.seen(sight)
 
     def _wait(self, since: float, question: Callable[[Sight, float], Decision]) -> tuple[str, float]:
         """Ask at every look until there is an answer: (trouble, seconds). Raises OutOfTime."""
         while True:
-            self._last = self.engine.look(self._container)
+            self._last = self._look()
             self._probes = health.collect(self._probes, self._last.probes)
             elapsed = self.deadline.clock() - since
             decision = question(self._last, elapsed)
@@ -153,8 +188,9 @@ class Trial:
         return trouble
 
     def _prove(self) -> None:
-        """Hold, then mutate. Their answers go to the health record; they are no reason to try another rung."""
+        """Hold, look, then mutate. The answers go to the records; they are no reason to try another rung."""
         if self.health is None or self.timing is None:
+            self._survey()
             return
         timing = self.timing
         try:
@@ -163,6 +199,7 @@ class Trial:
                 lambda sight, elapsed: health.holding(sight, self._since_success(), elapsed, timing, self.profile),
             )
             self.health = replace(self.health, held=not trouble, trouble=trouble, probes=self._probes)
+            self._survey()
             if not trouble:
                 self.health = replace(self.health, mutation=self._mutate(timing), probes=self._probes)
         except OutOfTime:
@@ -173,19 +210,28 @@ class Trial:
         first = next((n for n, probe in enumerate(self._probes) if probe.exit_code == 0), len(self._probes))
         return self._probes[first:]
 
+    def _survey(self) -> None:
+        """What it does while it serves; what cannot be seen stays None."""
+        surface = Surface()
+        with suppress(ImageRefused, EngineFault):
+            surface = replace(surface, processes=self.runtime.processes(self._container))
+        with suppress(ImageRefused, EngineFault):
+            surface = replace(surface, ports=self.runtime.ports(self._container))
+        with suppress(ImageRefused, EngineFault):
+            surface = replace(surface, written=self.runtime.changes(self._container))
+        self.surface = surface
+
     def _mutate(self, timing: Timing) -> MutationRecord:
-        processes = self._count()
-        reached = self._signal_all(signal.SIGSTOP)
-        if reached is None:
-            with suppress(ImageRefused):  # it has just ended; the next look says so
-                self.engine.signal(self._container, "SIGSTOP")
+        seen = self.surface.processes if self.surface is not None else None
+        got = self.runtime.signal_all(self._container, signal.SIGSTOP)
         known = len(self._probes)
         record = MutationRecord(
-            reach="first" if reached is None else "all",
-            processes=processes if reached is None else reached,
+            reach=got.reach,
+            processes=got.processes,
             unhealthy=False,
             unhealthy_seconds=0.0,
-            conclusive=reached is not None or processes == 1,
+            conclusive=got.reach == "all" or (seen is not None and len(seen) == 1),
+            way=got.way,
         )
         try:
             try:
@@ -206,36 +252,19 @@ class Trial:
         except OutOfTime:
             return replace(record, cut_short=True, trouble="the run's time was over during the proof")
 
-    def _count(self) -> int:
-        try:
-            return len(self.engine.processes(self._container))
-        except (ImageRefused, EngineFault):
-            return 0  # an engine without `ps`: nobody can say how many there are
-
-    def _signal_all(self, number: signal.Signals) -> int | None:
-        if not self.engine.local or os.geteuid() != 0 or not self._last.pid:
-            return None
-        try:
-            return signal_family(
-                self._container, self._last.pid, lambda: self.engine.processes(self._container), number
-            )
-        except (ImageRefused, EngineFault):
-            return None
-
     def _continue(self) -> None:
-        """SIGCONT on every way there is: a stopped process must not be left behind."""
-        self._signal_all(signal.SIGCONT)
+        """A stopped process must not be left behind."""
         with suppress(ImageRefused):
-            self.engine.signal(self._container, "SIGCONT")
+            self.runtime.signal_all(self._container, signal.SIGCONT)
 
     def _stop(self) -> None:
         """The way out. Only a container that still runs can show it."""
-        if not self.engine.look(self._container).running:
+        if not self.runtime.look(self._container).running:
             return
         began = self.deadline.clock()
-        self.engine.stop(self._container, self.profile.stop_grace_seconds)
+        self.runtime.stop(self._container, self.profile.stop_grace_seconds)
         seconds = self.deadline.clock() - began
-        sight = self.engine.look(self._container)
+        sight = self.runtime.look(self._container)
         self.stop = StopRecord(
             signal=self.config.stop_signal or "SIGTERM",
             grace_seconds=self.profile.stop_grace_seconds,
