@@ -232,7 +232,8 @@ def test_from_afar_the_rest_is_stopped_within_the_containers_own_processes(docke
 def test_where_only_the_first_process_can_be_stopped_the_record_says_so(dockerd):
     inside = ["/bin/busybox", "sh", "-c"]
     applets = [name for name in APPLETS if name not in ("sh", "kill")]
-    mutation = from_afar(dockerd, box([*inside, SERVE], HONEST, applets=applets, Shell=inside))
+    asked = {**HONEST, "Test": ["CMD", *inside, ASK]}
+    mutation = from_afar(dockerd, box([*inside, SERVE], asked, applets=applets))
     # The shell stopped, the server behind it did not: nothing follows from a health that stays.
     assert (mutation.reach, mutation.way, mutation.processes) == ("first", "engine", 2)
     assert (mutation.unhealthy, mutation.conclusive) == (False, False)
