@@ -21,7 +21,7 @@ from customhouse.sandbox.runner import InvalidProfile, MutationRecord, RunProfil
 from customhouse.sandbox.runtime import ContainerSpec, EngineFault, Marks
 from customhouse.sandbox.trial import Deadline, Trial
 from tests.peers.dockerd import DockerCLI, Dockerd
-from tests.sandbox.boxes import APPLETS, GREEN, HONEST, SECOND, SERVE, Box, box, shell
+from tests.sandbox.boxes import APPLETS, ASK, GREEN, HONEST, SECOND, SERVE, Box, box, shell
 
 pytestmark = pytest.mark.needs("dockerd")
 
