@@ -6,6 +6,7 @@ import pytest
 
 from customhouse.advisories.osv import InvalidRecord, from_document, normal_package, parse, parse_time
 from customhouse.advisories.severity import BadVector, Rating, from_vector, worst
+from customhouse.advisories.specifics import Specifics
 from tests.advisories.records import HIGH, affected, fixed_in, record
 
 WORST_4 = "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H"
@@ -138,3 +139,42 @@ def test_the_worst_known_rating_wins_and_unknown_needs_all_to_be_unknown() -> No
 def test_a_broken_vector_says_so(vector: str) -> None:
     with pytest.raises(BadVector):
         from_vector(vector)
+
+
+def test_what_databases_add_is_kept_where_matching_needs_it() -> None:
+    entry = affected(
+        "Go", "example.com/x", {"introduced": "0"}, kind="SEMVER",
+        ecosystem_specific={"imports": [{"path": "example.com/x/y", "goos": ["windows"], "symbols": ["F"]}]},
+    )  # fmt: skip
+    found = from_document(record("GO-1", entry)).affected[0].specifics
+    assert (found.imports, found.platforms, found.symbols) == (("example.com/x/y",), ("windows",), True)
+    everywhere = {"imports": [{"path": "a", "goos": ["windows"]}, {"path": "b"}]}
+    entry["ecosystem_specific"] = everywhere
+    assert from_document(record("GO-1", entry)).affected[0].specifics.platforms == ()
+    rust = affected("crates.io", "x", {"introduced": "0"}, database_specific={"informational": "unmaintained"})
+    assert from_document(record("RUSTSEC-1", rust)).affected[0].specifics.informational == "unmaintained"
+    odd = affected("Go", "x", {"introduced": "0"}, ecosystem_specific={"imports": [1, {"path": 2}], "urgency": []})
+    assert from_document(record("GO-1", odd)).affected[0].specifics == Specifics()
+
+
+@pytest.mark.parametrize(
+    ("entry", "state"),
+    [
+        (affected("Debian:12", "x", {"introduced": "0"}), "not-fixed"),
+        (affected("Debian:10", "x", {"introduced": "0"}, ecosystem_specific={"urgency": "end-of-life"}), "wont-fix"),
+        (affected("npm", "x", {"introduced": "0"}, {"last_affected": "2"}), "unknown"),
+        (affected("npm", "x", versions=["1"]), "unknown"),
+    ],
+)
+def test_without_a_fix_the_record_says_whether_one_will_come(entry: dict[str, Any], state: str) -> None:
+    found = from_document(record("X-1", entry)).affected[0]
+    assert found.fix_state(False).value == state and found.fix_state(True).value == "fixed"
+
+
+def test_a_rating_says_where_it_stands() -> None:
+    assert from_document(record("X-1", severity=HIGH)).rated_by == "CVSS 3.1"
+    assert from_document(record("X-1", severity=HIGH)).vectors == (HIGH[0]["score"],)
+    said = from_document(record("GHSA-1", severity=HIGH, database_specific={"severity": "LOW"}))
+    assert (said.rating, said.rated_by) == (Rating.LOW, "database_specific.severity")
+    urgent = affected("Debian:12", "x", {"introduced": "0"}, ecosystem_specific={"urgency": "unimportant"})
+    assert from_document(record("X-1", urgent)).affected[0].rated_by == "ecosystem_specific.urgency"

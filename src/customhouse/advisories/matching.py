@@ -52,6 +52,14 @@ class Statement:
     affected: Affected
 
 
+@dataclass(frozen=True)
+class Likelihood:
+    """EPSS: the probability (0 to 1) that a CVE is exploited within 30 days, and the share of CVEs that score less."""
+
+    score: float
+    percentile: float
+
+
 class Package(Protocol):
     """What is asked of an installed package; the catalogue's fits. Distributions file flaws under `source_*`."""
 
@@ -85,6 +93,15 @@ class AdvisorySource(Protocol):
 
     def exploited(self, cves: Collection[str]) -> frozenset[str]:
         """Those of these CVEs that are on the KEV list."""
+
+    def aliases(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """The other names of these records' flaws, also by way of records about other packages (`folding.closure`)."""
+
+    def likelihood(self, cves: Collection[str]) -> Mapping[str, Likelihood]:
+        """EPSS scores of those CVEs that have one; "EPSS" among the holdings says how old they are."""
+
+    def ratings(self, cves: Collection[str]) -> Mapping[str, tuple[Rating, str]]:
+        """How bad these flaws are by the record of that very name, and where it says so; unknown ones are left out."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from customhouse.advisories.feed import FeedBudget, Record, Refused, Tally, read_feed
+from customhouse.advisories.folding import MOST_NAMES, closure
 from customhouse.advisories.kev import KevCatalog
-from customhouse.advisories.matching import Holding, Statement
+from customhouse.advisories.matching import Holding, Likelihood, Statement
 from customhouse.advisories.osv import Advisory
+from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
 
 
@@ -25,6 +27,8 @@ class MemoryAdvisories:
         self._records: dict[str, tuple[Advisory, str]] = {}
         self._by_package: dict[tuple[str, str], list[Statement]] = defaultdict(list)
         self._holdings: dict[str, Holding] = {}
+        self._names: dict[str, set[str]] = defaultdict(set)
+        self._epss: dict[str, Likelihood] = {}
         self._kev: KevCatalog | None = None
         self._snapshot = ""
 
@@ -37,6 +41,10 @@ class MemoryAdvisories:
         for advisory, _ in held._records.values():
             if advisory.withdrawn is None:
                 header = replace(advisory, affected=())
+                if len(advisory.aliases) <= MOST_NAMES:
+                    for name in advisory.aliases:
+                        held._names[name].add(advisory.id)
+                        held._names[advisory.id].add(name)
                 for affected in advisory.affected:
                     key = affected.ecosystem, affected.package
                     held._by_package[key].append(Statement(header, affected))
@@ -58,6 +66,20 @@ class MemoryAdvisories:
 
     def exploited(self, cves: Collection[str]) -> frozenset[str]:
         return frozenset(cves) & self._kev_entries()
+
+    def aliases(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        return closure(ids, lambda names: {name: self._names[name] for name in names if name in self._names})
+
+    def likelihood(self, cves: Collection[str]) -> Mapping[str, Likelihood]:
+        return {cve: self._epss[cve] for cve in cves if cve in self._epss}
+
+    def ratings(self, cves: Collection[str]) -> Mapping[str, tuple[Rating, str]]:
+        held = ((cve, self._records[cve][0]) for cve in cves if cve in self._records)
+        return {
+            cve: (each.rating, each.rated_by)
+            for cve, each in held
+            if each.withdrawn is None and each.rating is not Rating.UNKNOWN
+        }
 
     def _kev_entries(self) -> frozenset[str]:
         return frozenset(entry.cve for entry in self._kev.entries) if self._kev else frozenset()

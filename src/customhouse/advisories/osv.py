@@ -5,6 +5,8 @@
 2. GIT ranges and repositories say nothing about installed packages and are passed over.
 3. Budgets: bytes of a record, affected packages, ranges, events, versions, aliases, and the length of each text.
 4. PyPI names are kept in the form of PEP 503, so that a name has one spelling on both sides.
+5. What databases add under `ecosystem_specific` and `database_specific` is kept where matching needs it (`Specifics`),
+   and passed over where it has not the form that is known.
 """
 
 import re
@@ -15,14 +17,23 @@ from typing import Any
 import msgspec
 
 from customhouse.advisories.severity import BadVector, Rating, from_vector, from_word, worst
+from customhouse.advisories.specifics import (
+    LONGEST_TEXT,
+    MOST_SPECIFICS,
+    NOTHING_SPECIFIC,
+    FixState,
+    Specifics,
+    is_text,
+    specifics_of,
+)
 
 LARGEST_RECORD = 16 << 20
 MOST_AFFECTED = 20_000
 MOST_VERSIONS = 100_000
 MOST_EVENTS = 10_000
 MOST_ALIASES = 2_000
-LONGEST_TEXT = 512
 SUMMARY = 240
+MOST_VECTORS = 4
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{2,119}")
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 _EVENTS = frozenset({"introduced", "fixed", "last_affected", "limit"})
@@ -42,18 +53,37 @@ class Range:
 
 @dataclass(frozen=True)
 class Affected:
-    """Which versions of one package a record is about. `rating` is the distribution's own word, if it gives one."""
+    """Which versions of one package a record is about.
+
+    `rating` is the distribution's own word, if it gives one, and `rated_by` where it stands; `purl` is the record's, as
+    it is written there.
+    """
 
     ecosystem: str
     package: str
     ranges: tuple[Range, ...] = ()
     versions: tuple[str, ...] = ()
     rating: Rating = Rating.UNKNOWN
+    rated_by: str = ""
+    purl: str = ""
+    specifics: Specifics = NOTHING_SPECIFIC
+
+    def fix_state(self, fixed: bool) -> FixState:
+        """The state for a version that is affected; `fixed`: the record names a later version without the flaw."""
+        if fixed:
+            return FixState.FIXED
+        if self.specifics.never_fixed:
+            return FixState.WONT_FIX
+        kinds = {kind for each in self.ranges for kind, _ in each.events}
+        if "last_affected" in kinds or "introduced" not in kinds:
+            return FixState.UNKNOWN  # the record ends without naming a fix
+        return FixState.NOT_FIXED
 
 
 @dataclass(frozen=True)
 class Advisory:
-    """One record. `aliases` are the same flaw; `upstream` is what a distribution's record was made from."""
+    """One record. `aliases` are the same flaw; `upstream` is what a distribution's record was made from; `related` are
+    other flaws. `rated_by` says where `rating` stands (`database_specific.severity`, or the type of the score)."""
 
     id: str
     modified: datetime
@@ -65,6 +95,9 @@ class Advisory:
     rating: Rating = Rating.UNKNOWN
     affected: tuple[Affected, ...] = ()
     flaws: tuple[str, ...] = field(default=(), compare=False)
+    related: tuple[str, ...] = ()
+    rated_by: str = ""
+    vectors: tuple[str, ...] = ()
 
     @property
     def malicious(self) -> bool:
@@ -99,6 +132,8 @@ def from_document(document: object) -> Advisory:
     if modified is None:
         raise InvalidRecord("has no time of modification")
     flaws: list[str] = []
+    malicious = name.startswith("MAL-")
+    rating, rated_by = (Rating.CRITICAL, "malicious") if malicious else _rating(document, flaws)
     affected = tuple(
         entry for item in _list(document, "affected", MOST_AFFECTED) if (entry := _affected(item, flaws)) is not None
     )
@@ -111,9 +146,12 @@ def from_document(document: object) -> Advisory:
         aliases=_names(document, "aliases"),
         upstream=_names(document, "upstream"),
         summary=_one_line(summary) if isinstance(summary, str) else "",
-        rating=Rating.CRITICAL if name.startswith("MAL-") else _rating(document, flaws),
+        rating=rating,
         affected=affected,
         flaws=tuple(flaws),
+        related=_related(document),
+        rated_by=rated_by,
+        vectors=_vectors(document),
     )
 
 
@@ -150,19 +188,24 @@ def _affected(item: object, flaws: list[str]) -> Affected | None:
     if not isinstance(package, dict):
         raise InvalidRecord("has a package that is no object")
     ecosystem, name = package.get("ecosystem"), package.get("name")
-    if not (_text(ecosystem) and _text(name)):
+    if not (is_text(ecosystem) and is_text(name)):
         raise InvalidRecord("has a package without ecosystem and name")
     assert isinstance(ecosystem, str) and isinstance(name, str)
     versions = _list(item, "versions", MOST_VERSIONS)
     if not _texts(versions):
         raise InvalidRecord("lists a version that is no text")
     ranges = [found for each in _list(item, "ranges", MOST_EVENTS) if (found := _range(each)) is not None]
+    rating, rated_by = _own_rating(item, flaws)
+    purl = package.get("purl")
     return Affected(
         ecosystem=ecosystem,
         package=normal_package(ecosystem, name),
         ranges=tuple(ranges),
         versions=tuple(versions),
-        rating=_own_rating(item, flaws),
+        rating=rating,
+        rated_by=rated_by,
+        purl=purl if isinstance(purl, str) and is_text(purl) else "",
+        specifics=specifics_of(item),
     )
 
 
@@ -176,7 +219,7 @@ def _range(item: object) -> Range | None:
         if not isinstance(event, dict):
             raise InvalidRecord("has an event that is no object")
         for kind, version in event.items():
-            if kind not in _EVENTS or not _text(version):
+            if kind not in _EVENTS or not is_text(version):
                 raise InvalidRecord("has an event of no known kind")
             events.append((kind, version))
     if not any(kind == "introduced" for kind, _ in events):
@@ -184,40 +227,65 @@ def _range(item: object) -> Range | None:
     return Range(tuple(events))
 
 
-def _rating(document: dict[str, Any], flaws: list[str]) -> Rating:
+def _rating(document: dict[str, Any], flaws: list[str]) -> tuple[Rating, str]:
     specific = document.get("database_specific")
     said = from_word(specific.get("severity")) if isinstance(specific, dict) else Rating.UNKNOWN
     scored = _scored(document, flaws)
-    return said if said is not Rating.UNKNOWN else scored
+    return (said, "database_specific.severity") if said is not Rating.UNKNOWN else scored
 
 
-def _own_rating(item: dict[str, Any], flaws: list[str]) -> Rating:
+def _own_rating(item: dict[str, Any], flaws: list[str]) -> tuple[Rating, str]:
     specific = item.get("ecosystem_specific")
-    said = Rating.UNKNOWN
-    if isinstance(specific, dict):
-        said = from_word(specific.get("urgency"))
-        if said is Rating.UNKNOWN:
-            said = from_word(specific.get("severity"))
     scored = _scored(item, flaws)
-    return said if said is not Rating.UNKNOWN else scored
+    if isinstance(specific, dict):
+        for key in ("urgency", "severity"):
+            said = from_word(specific.get(key))
+            if said is not Rating.UNKNOWN:
+                return said, f"ecosystem_specific.{key}"
+    return scored
 
 
-def _scored(item: dict[str, Any], flaws: list[str]) -> Rating:
-    words: list[Rating] = []
-    scores: list[Rating] = []
+def _scored(item: dict[str, Any], flaws: list[str]) -> tuple[Rating, str]:
+    """The worst that `severity` says, and which type of score says it."""
     severity = item.get("severity")
-    if severity is not None and not isinstance(severity, list):
+    if not severity:
+        return Rating.UNKNOWN, ""
+    if not isinstance(severity, list):
         flaws.append("severity is no list")
-    for entry in severity[:16] if isinstance(severity, list) else ():
+        return Rating.UNKNOWN, ""
+    words: list[tuple[Rating, str]] = []
+    scores: list[tuple[Rating, str]] = []
+    for entry in severity[:16]:
         score = entry.get("score") if isinstance(entry, dict) else None
         if not isinstance(score, str):
             flaws.append("a severity has no score")
         elif entry.get("type") == "Ubuntu":
-            words.append(from_word(score))
+            words.append((from_word(score), "Ubuntu"))
         else:
-            scores.extend(_from_vector(entry.get("type"), score[:LONGEST_TEXT], flaws))
-    said = worst(words)
-    return said if said is not Rating.UNKNOWN else worst(scores)
+            found = _from_vector(entry.get("type"), score[:LONGEST_TEXT], flaws)
+            scores.extend((rating, _version_of(score)) for rating in found)
+    for said in (words, scores):
+        if (rating := worst(each for each, _ in said)) is not Rating.UNKNOWN:
+            return next(each for each in said if each[0] is rating)
+    return Rating.UNKNOWN, ""
+
+
+def _version_of(vector: str) -> str:
+    return f"CVSS {vector[5:8]}" if vector.startswith("CVSS:") else "CVSS 2.0"
+
+
+def _vectors(document: dict[str, Any]) -> tuple[str, ...]:
+    severity = document.get("severity")
+    entries = severity[:16] if isinstance(severity, list) else []
+    found = [entry["score"] for entry in entries if isinstance(entry, dict) and is_text(entry.get("score"))]
+    return tuple(score for score in found if "/" in score)[:MOST_VECTORS]
+
+
+def _related(document: dict[str, Any]) -> tuple[str, ...]:
+    """Names of other flaws: told, never used to decide, so a bad one costs nothing."""
+    related = document.get("related")
+    kept = related[:MOST_SPECIFICS] if isinstance(related, list) else []
+    return tuple(dict.fromkeys(name for name in kept if isinstance(name, str) and _ID.fullmatch(name)))
 
 
 def _from_vector(kind: object, vector: str, flaws: list[str]) -> list[Rating]:
@@ -257,10 +325,6 @@ def _list(document: dict[str, Any], key: str, most: int) -> list[Any]:
     if len(value) > most:
         raise InvalidRecord(f"`{key}` has more than {most} entries")
     return value
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and "\0" not in value
 
 
 def _texts(values: list[Any]) -> bool:

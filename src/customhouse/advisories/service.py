@@ -28,11 +28,13 @@ from customhouse.advisories.matching import (
     AdvisoryReport,
     AdvisorySource,
     Holding,
+    Likelihood,
     Package,
     Statement,
     coverage_of,
     match,
 )
+from customhouse.advisories.severity import Rating
 from customhouse.advisories.store import KEV, AdvisoriesStore, Change
 from customhouse.audit import Audit
 from customhouse.errors import CustomhouseError, Denied
@@ -265,6 +267,15 @@ class _StoredAdvisories:
 
     def exploited(self, cves: Collection[str]) -> frozenset[str]:
         return self._store.exploited(self._tx, cves)
+
+    def aliases(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        return self._store.aliases(self._tx, ids)
+
+    def likelihood(self, cves: Collection[str]) -> Mapping[str, Likelihood]:
+        return self._store.likelihood(self._tx, cves)
+
+    def ratings(self, cves: Collection[str]) -> Mapping[str, tuple[Rating, str]]:
+        return self._store.ratings(self._tx, cves)
 
 
 def _holding_json(holding: Holding | None, now: datetime, max_age: timedelta) -> dict[str, Any]:

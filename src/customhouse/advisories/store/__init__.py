@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,17 +16,21 @@ import msgspec
 from sqlalchemy import Connection, delete, distinct, func, insert, select, update
 
 from customhouse.advisories.feed import CLOCK_SKEW, Record, in_batches
+from customhouse.advisories.folding import MOST_NAMES, closure
 from customhouse.advisories.kev import KevCatalog
-from customhouse.advisories.matching import Holding, Statement
+from customhouse.advisories.matching import Holding, Likelihood, Statement
 from customhouse.advisories.osv import Advisory, Affected, Range
 from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
+from customhouse.advisories.specifics import NOTHING_SPECIFIC, Specifics
 from customhouse.advisories.store.tables import (
     advisory,
     advisory_affected,
+    advisory_alias,
     advisory_holding,
     advisory_import,
     advisory_state,
+    epss_score,
     kev_entry,
 )
 from customhouse.db import Store
@@ -153,6 +157,39 @@ class AdvisoriesStore(Store):
             found.update(tx.execute(select(kev_entry.c.cve).where(kev_entry.c.cve.in_(names))).scalars())
         return frozenset(found)
 
+    def likelihood(self, tx: Connection, cves: Collection[str]) -> dict[str, Likelihood]:
+        found: dict[str, Likelihood] = {}
+        for names in in_batches(sorted(set(cves)), CHUNK):
+            rows = tx.execute(select(epss_score).where(epss_score.c.cve.in_(names))).all()
+            found.update((row.cve, Likelihood(row.score, row.percentile)) for row in rows)
+        return found
+
+    def ratings(self, tx: Connection, names: Collection[str]) -> dict[str, tuple[Rating, str]]:
+        found: dict[str, tuple[Rating, str]] = {}
+        for part in in_batches(sorted(set(names)), CHUNK):
+            query = select(advisory.c.id, advisory.c.header).where(
+                advisory.c.id.in_(part), advisory.c.withdrawn.is_(None)
+            )
+            for row in tx.execute(query):
+                header = _HEADER.decode(row.header)
+                if header.rating != Rating.UNKNOWN.value:
+                    found[row.id] = Rating(header.rating), header.rated_by
+        return found
+
+    def aliases(self, tx: Connection, ids: Collection[str]) -> dict[str, frozenset[str]]:
+        """By id, the names of the same flaw in all records that are held; see `folding.closure`."""
+
+        def neighbours(names: Sequence[str]) -> dict[str, set[str]]:
+            near: dict[str, set[str]] = {}
+            for part in in_batches(names, CHUNK):
+                for key, other in ((advisory_alias.c.name, advisory_alias.c.advisory_id),
+                                   (advisory_alias.c.advisory_id, advisory_alias.c.name)):  # fmt: skip
+                    for one, two in tx.execute(select(key, other).where(key.in_(part))):
+                        near.setdefault(one, set()).add(two)
+            return near
+
+        return closure(ids, neighbours)
+
     def begin_import(
         self, tx: Connection, import_id: str, name: str, digest: str | None, actor: str, now: datetime
     ) -> None:
@@ -179,6 +216,7 @@ class AdvisoriesStore(Store):
     def _replace(self, tx: Connection, records: list[Record], known: list[str]) -> None:
         for part in in_batches(known, CHUNK):
             tx.execute(delete(advisory_affected).where(advisory_affected.c.advisory_id.in_(part)))
+            tx.execute(delete(advisory_alias).where(advisory_alias.c.advisory_id.in_(part)))
             tx.execute(delete(advisory).where(advisory.c.id.in_(part)))
         if not records:
             return
@@ -192,6 +230,7 @@ class AdvisoriesStore(Store):
                     "withdrawn": r.advisory.withdrawn,
                     "content": r.content,
                     "header": _header(r.advisory),
+                    "dump": int(bool(r.dump)),
                 }
                 for r in records
             ],
@@ -210,6 +249,15 @@ class AdvisoriesStore(Store):
         ]
         if rows:
             tx.execute(insert(advisory_affected), rows)
+        names = [
+            {"name": name, "advisory_id": r.advisory.id}
+            for r in records
+            if r.advisory.withdrawn is None and len(r.advisory.aliases) <= MOST_NAMES
+            for name in r.advisory.aliases
+            if name != r.advisory.id
+        ]
+        if names:
+            tx.execute(insert(advisory_alias), names)
 
     def _content(self, tx: Connection) -> Content:
         row = tx.execute(select(advisory_state.c.records, advisory_state.c.total)).one_or_none()
@@ -234,33 +282,78 @@ class AdvisoriesStore(Store):
             tx.execute(insert(advisory_holding).values(ecosystem=name, **values))
 
 
+class _Header(msgspec.Struct, array_like=True):
+    """What a record says of its flaw. Fields are added at the end, with defaults: older rows are shorter."""
+
+    aliases: tuple[str, ...]
+    upstream: tuple[str, ...]
+    summary: str
+    rating: str
+    related: tuple[str, ...] = ()
+    rated_by: str = ""
+    vectors: tuple[str, ...] = ()
+
+
+class _Document(msgspec.Struct, array_like=True):
+    """What a record says of one package; as above."""
+
+    ranges: tuple[tuple[tuple[str, str], ...], ...]
+    versions: tuple[str, ...]
+    rating: str
+    rated_by: str = ""
+    purl: str = ""
+    specifics: dict[str, Any] | None = None
+
+
+_HEADER = msgspec.json.Decoder(_Header)
+_DOCUMENT = msgspec.json.Decoder(_Document)
+_ENCODE = msgspec.json.Encoder()
+
+
 def _header(record: Advisory) -> str:
-    names = [record.aliases, record.upstream, record.summary, record.rating.value]
-    return msgspec.json.encode(names).decode()
+    return _ENCODE.encode(
+        _Header(
+            record.aliases, record.upstream, record.summary, record.rating.value, record.related, record.rated_by,
+            record.vectors,
+        )
+    ).decode()  # fmt: skip
 
 
 def _document(affected: Affected) -> str:
-    parts = [[each.events for each in affected.ranges], affected.versions, affected.rating.value]
-    return msgspec.json.encode(parts).decode()
-
-
-_HEADER = msgspec.json.Decoder(tuple[tuple[str, ...], tuple[str, ...], str, str])
-_DOCUMENT = msgspec.json.Decoder(tuple[tuple[tuple[tuple[str, str], ...], ...], tuple[str, ...], str])
+    specifics = None
+    if affected.specifics != NOTHING_SPECIFIC:
+        specifics = {name: value for name, value in asdict(affected.specifics).items() if value}
+    ranges = tuple(each.events for each in affected.ranges)
+    return _ENCODE.encode(
+        _Document(ranges, affected.versions, affected.rating.value, affected.rated_by, affected.purl, specifics)
+    ).decode()
 
 
 def _advisory(row: Any) -> Advisory:
-    aliases, upstream, summary, rating = _HEADER.decode(row.header)
+    header = _HEADER.decode(row.header)
     return Advisory(
         id=row.id,
         modified=row.modified,
         published=row.published,
-        aliases=aliases,
-        upstream=upstream,
-        summary=summary,
-        rating=Rating(rating),
+        aliases=header.aliases,
+        upstream=header.upstream,
+        summary=header.summary,
+        rating=Rating(header.rating),
+        related=header.related,
+        rated_by=header.rated_by,
+        vectors=header.vectors,
     )
 
 
 def _affected(ecosystem: str, package: str, document: str) -> Affected:
-    ranges, versions, rating = _DOCUMENT.decode(document)
-    return Affected(ecosystem, package, tuple(Range(events) for events in ranges), versions, Rating(rating))
+    said = _DOCUMENT.decode(document)
+    return Affected(
+        ecosystem,
+        package,
+        tuple(Range(events) for events in said.ranges),
+        said.versions,
+        Rating(said.rating),
+        said.rated_by,
+        said.purl,
+        msgspec.convert(said.specifics, Specifics) if said.specifics else NOTHING_SPECIFIC,
+    )
