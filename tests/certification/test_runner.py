@@ -108,12 +108,13 @@ def test_the_wants_of_checks_are_joined() -> None:
     assert wants([one], "etc/group").patterns == {"etc/passwd", "etc/group"}
 
 
-STATIC = [item for item in discover() if item.id.split("-")[0] in ("MAN", "TAR", "CFG", "LAY", "FS")]
+STATIC = [item for item in discover() if item.id.split("-")[0] in ("MAN", "TAR", "CFG", "HIS", "LAY", "FS")]
 
 
 def test_the_server_image_passes_every_static_check() -> None:
     found = run(STATIC, subject(minimal_server_image(), *STATIC), Policy.default())
-    assert {item.outcome for item in found} == {Outcome.PASS}
+    # Its date of creation is always the same, for the same bytes every time.
+    assert {item.check for item in found if item.outcome not in (Outcome.PASS, Outcome.NOT_APPLICABLE)} == {"MAN-AGE"}
     assert judge(found, Policy.default().bind(STATIC + RUN_AND_REST), (), NOW).value == "needs_review"
 
 

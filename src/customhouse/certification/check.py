@@ -21,6 +21,7 @@ from importlib.metadata import entry_points
 from customhouse.advisories.matching import AdvisoryReport
 from customhouse.catalogue.packages import Catalogue
 from customhouse.certification.findings import JSON, Severity
+from customhouse.certification.history import shown
 from customhouse.errors import CustomhouseError
 from customhouse.oci.image import Filesystem, Image
 from customhouse.oci.layer import Wants
@@ -29,7 +30,6 @@ from customhouse.oci.reader import ContentReader
 from customhouse.sandbox.runner import RunRecord
 
 ENTRY_POINT_GROUP = "customhouse.checks"
-LONGEST_HISTORY = 400
 _ID = re.compile(r"[A-Z]{2,4}(-[A-Z0-9]+)+")
 
 
@@ -73,7 +73,9 @@ Evaluate = Callable[[Subject, Mapping[str, JSON]], Iterator[Failure]]
 @dataclass(frozen=True)
 class Check:
     """`needs` are path patterns (oci.layer.Wants) whose contents the check reads, `readers` look at contents that are
-    not kept; `params` are its settings with their defaults, which a policy may change and whose types it must keep."""
+    not kept; `params` are its settings with their defaults, which a policy may change and whose types it must keep.
+    `sources` are the rules of other lists that ask the same ("CIS 4.6", "DS-0026"); `not_applicable` and
+    `not_evaluable` say for people when the check ends so."""
 
     id: str
     title: str
@@ -84,6 +86,9 @@ class Check:
     needs: tuple[str, ...] = ()
     readers: tuple[ContentReader, ...] = ()
     params: Mapping[str, JSON] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    not_applicable: str = ""
+    not_evaluable: str = ""
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -137,7 +142,7 @@ def at_layer(subject: Subject, position: int) -> dict[str, JSON]:
     evidence: dict[str, JSON] = {"layer": str(scan.digest)}
     made = [line for line in subject.image.config.history if not line.empty_layer]
     if len(made) == len(subject.image.layers):  # else nobody can say which line made which layer
-        evidence["history"] = made[position].created_by[:LONGEST_HISTORY]
+        evidence["history"] = shown(made[position].created_by)
     return evidence
 
 

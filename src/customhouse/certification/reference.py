@@ -45,7 +45,22 @@ def _section(check: Check) -> str:
     if check.params:
         rows = "\n".join(f"| `{name}` | `{json.dumps(value)}` |" for name, value in check.params.items())
         text += f"\n| parameter | default |\n|---|---|\n{rows}\n"
+    if check.needs or check.readers:
+        text += f"\n**Reads:** {', '.join(f'`{item}`' for item in _read(check))}\n"
+    ends = ["`pass`, `fail`"]
+    ends += [f"`{end}`: {when}" for end, when in _unanswered(check) if when]
+    text += f"\n**Ends:** {'; '.join(ends)}\n"
+    if check.sources:
+        text += f"\n**Asked elsewhere as:** {', '.join(check.sources)}\n"
     return text
+
+
+def _read(check: Check) -> list[str]:
+    return [*check.needs, *(f"{reader.name} (version {reader.version})" for reader in check.readers)]
+
+
+def _unanswered(check: Check) -> tuple[tuple[str, str], ...]:
+    return (("not_applicable", check.not_applicable), ("not_evaluable", check.not_evaluable))
 
 
 def _action(check: Check, policy: Policy, outcome: Outcome) -> str:

@@ -80,3 +80,15 @@ def in_text(text: str) -> Iterator[Sighting]:
         found = form.search(rest)
         if found:
             yield Sighting(rule, "", len(found[0]))
+
+
+def redacted(text: str) -> str:
+    """The text with `***` for each value that would be reported."""
+
+    def assignment(match: re.Match[str]) -> str:
+        return f"{match[1]}=***" if any(in_pair(match[1], match[2].strip("\"'"))) else match[0]
+
+    text = _ASSIGNMENT.sub(assignment, text[:MOST_TEXT])
+    for _, form in FORMS:
+        text = form.sub("***", text)
+    return text

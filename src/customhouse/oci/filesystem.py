@@ -123,6 +123,7 @@ class Filesystem:
         self._children = overlay.children
         self._contents = tuple(contents)
         self.ambiguous = tuple(overlay.ambiguous)
+        self._ordered: tuple[FileEntry, ...] | None = None
 
     @classmethod
     def merged(cls, layers: Sequence[LayerScan]) -> "Filesystem":
@@ -206,6 +207,13 @@ class Filesystem:
 
     def walk(self, below: str = "") -> Iterator[FileEntry]:
         """Every entry in and below a folder, the folder itself excepted, by path."""
+        if below:
+            return self._walk(below)
+        if self._ordered is None:  # a dozen checks go over the whole tree, each sorting it anew
+            self._ordered = tuple(self._walk(""))
+        return iter(self._ordered)
+
+    def _walk(self, below: str) -> Iterator[FileEntry]:
         waiting = [below]
         while waiting:
             current = waiting.pop()

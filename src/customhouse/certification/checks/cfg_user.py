@@ -1,16 +1,11 @@
-"""CFG-USER: the process does not run as root, judged as an engine judges it.
+"""CFG-USER: the process does not run as root, judged as an engine judges it (_user.py)."""
 
-The part before the colon counts; digits are a uid even where a user has such a name, and a line of /etc/passwd whose
-uid is no number means uid 0 (moby/sys user, which ignores such errors).
-"""
-
-import re
 from collections.abc import Iterator, Mapping
 
 from customhouse.certification.check import Check, Failure, NotApplicable, Subject, content
+from customhouse.certification.checks._user import PASSWD, is_number, uid_of
 from customhouse.certification.findings import JSON, Severity
 
-_NUMBER = re.compile(r"[+-]?\d+")
 HIGHEST_UID = 2**31 - 1
 
 
@@ -22,7 +17,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     evidence: dict[str, JSON] = {"key": "user", "value": config.user}
     if not user:
         yield Failure("no USER is set, so the process runs as root", evidence)
-    elif _NUMBER.fullmatch(user):
+    elif is_number(user):
         uid = int(user)
         if uid == 0:
             yield Failure(f"USER {config.user} is root", {**evidence, "uid": uid})
@@ -30,21 +25,12 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
             message = f"USER {config.user} is no uid that an engine starts"
             yield Failure(message, {**evidence, "key": "range"}, Severity.HIGH)
     else:
-        uid_found = _uid(content(subject, "etc/passwd"), user)
+        uid_found = uid_of(content(subject, PASSWD), user)
         if uid_found is None:
             message = f"USER {user} is not in the image's /etc/passwd, so engines refuse to start it"
             yield Failure(message, {**evidence, "key": "unknown"}, Severity.HIGH)
         elif uid_found == 0:
             yield Failure(f"USER {user} has uid 0 in the image's /etc/passwd, which is root", {**evidence, "uid": 0})
-
-
-def _uid(passwd: bytes | None, name: str) -> int | None:
-    for line in (passwd or b"").decode("utf-8", "backslashreplace").splitlines():
-        fields = line.strip().split(":")
-        if fields[0] == name:
-            number = fields[2] if len(fields) > 2 else ""
-            return int(number) if _NUMBER.fullmatch(number) and len(number) < 20 else 0
-    return None
 
 
 CHECK = Check(
@@ -54,5 +40,5 @@ CHECK = Check(
     remedy="Add a user and set it by number: USER 10001.",
     severity=Severity.BLOCK,
     evaluate=evaluate,
-    needs=("etc/passwd",),
+    needs=(PASSWD,),
 )

@@ -1,0 +1,210 @@
+"""The table of cases: for each static check images that pass, that fail and by which facts, and that give no answer.
+
+A case's `wants` are the keys or paths of the failures; PASS, NOT_APPLICABLE and UNKNOWN are the other ends. An
+image may fail and then say that it does not know the rest: `wants` holds both.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from customhouse.certification.findings import JSON
+from customhouse.testing.images import (
+    BuiltImage,
+    Device,
+    File,
+    Folder,
+    Layer,
+    Node,
+    Symlink,
+    image,
+    labels,
+    layer,
+    minimal_server_image,
+    tar_of,
+)
+from customhouse.testing.server_program import server_program
+
+PASS, NOT_APPLICABLE, UNKNOWN = "pass", "not_applicable", "not_evaluable"
+PROGRAM = File(server_program(), mode=0o755)
+
+
+@dataclass(frozen=True)
+class Case:
+    check: str
+    wants: frozenset[str]
+    built: BuiltImage
+    params: Mapping[str, JSON] = field(default_factory=dict)
+    tag: str = "1"
+    reference: str = ""
+
+
+def case(check: str, wants: str | Sequence[str], built: BuiltImage, **more: Any) -> Case:
+    return Case(check, frozenset([wants] if isinstance(wants, str) else wants), built, **more)
+
+
+def tree(*trees: Mapping[str, Node], history: Sequence[str] = (), **config: Any) -> BuiltImage:
+    """An image of these layers with an inner config."""
+    lines = [*history, *["COPY . / # buildkit"] * len(trees)]
+    return image([layer(each, created_by=lines[at]) for at, each in enumerate(trees)], config=config)
+
+
+def told(*lines: str | tuple[str, bool], files: Mapping[str, Node] | None = None, **top: Any) -> BuiltImage:
+    """An image with this build history; (line, True) made no layer. Each other line made an empty one."""
+    said = [(line, False) if isinstance(line, str) else line for line in lines]
+    history = [{"created_by": line, **({"empty_layer": True} if empty else {})} for line, empty in said]
+    count = sum(not empty for _, empty in said)
+    layers = [layer({**(files or {}), "f": str(number)}) for number in range(count)]
+    return image(layers, config_changes={"history": history, **top})
+
+
+def run(text: str) -> BuiltImage:
+    """A base layer, and above it one BuildKit step."""
+    return told("COPY rootfs / # buildkit", f"RUN /bin/sh -c {text} # buildkit")
+
+
+_CUT = tar_of({"a": bytes(5000)})
+
+
+def cut(**config: Any) -> BuiltImage:
+    """An image whose one layer ends early."""
+    return image([Layer(_CUT, "none", stored=_CUT[:3000])], config=config)
+
+
+CASES: list[Case] = []
+WRITERS: list[Callable[[], list[Case]]] = []
+
+
+def cases(writer: Callable[[], list[Case]]) -> Callable[[], list[Case]]:
+    CASES.extend(writer())
+    return writer
+
+
+@cases
+def of_history() -> list[Case]:
+    apt = "apt-get update && apt-get install -y --no-install-recommends curl=7.88.1-10 && rm -rf /var/lib/apt/lists/*"
+    silent = told("bazel build //:image", "COPY a / # buildkit")
+    none = image([layer({"a": b""})], config_changes={"history": []})
+    named = ("UPDATE", "ADD", "SUDO", "DISTUPGRADE", "PIPESHELL", "PIN", "STYLE")
+    found = [case(f"HIS-{name}", PASS, run(apt)) for name in named]
+    found += [case(f"HIS-{name}", UNKNOWN, built) for name in named for built in (silent, none)]
+    squashed = told("RUN /bin/sh -c apt-get update # buildkit", "COPY a / # buildkit", "merge")
+    found += [
+        case("HIS-UPDATE", "update:apt-get", run("apt-get -qq update")),
+        case("HIS-UPDATE", "update:apk", run("set -eux; apk update")),
+        case("HIS-UPDATE", "update:apt-get", told("ADD file:" + "0" * 64 + " in / ", "/bin/sh -c apt-get update")),
+        case("HIS-UPDATE", "update:apt-get", told("ADD x /", "|1 A=b c /bin/bash -o pipefail -c apt-get update")),
+        case("HIS-UPDATE", ["update:apt-get", UNKNOWN], squashed),
+        case("HIS-UPDATE", PASS, run("apt-get update; apt-get -y upgrade")),
+        case("HIS-UPDATE", UNKNOWN, run("echo 'unfinished")),
+        case("HIS-ADD", "add", told("ADD rootfs.tar.gz / # buildkit", "ADD config /etc/ # buildkit")),
+        case("HIS-ADD", "url", told("ADD r.tar / # buildkit", "ADD https://get.example/x /opt/x # buildkit")),
+        case("HIS-ADD", PASS, told("ADD file:" + "0" * 64 + " in / ", ('/bin/sh -c #(nop)  CMD ["sh"]', True))),
+        case("HIS-ADD", PASS, told("COPY a / # buildkit", "ADD src.tar.gz /opt/ # buildkit")),
+        case(
+            "HIS-ADD",
+            PASS,
+            told("COPY a /", f"ADD --checksum=sha256:{'0' * 64} https://get.example/x /x # buildkit"),
+        ),
+        case("HIS-ADD", "add", told("COPY a /", "/bin/sh -c #(nop) ADD file:" + "0" * 64 + " in /etc/x ")),
+        case("HIS-SUDO", "used:sudo", run("sudo -E apt-get install -y curl")),
+        case("HIS-SUDO", "used:sudo", run("env A=b sh -c 'sudo ls'")),
+        case("HIS-SUDO", "usr/bin/sudo", tree({"usr/bin/sudo": PROGRAM})),
+        case("HIS-SUDO", ["usr/bin/sudo", UNKNOWN], told("bazel build", files={"usr/bin/sudo": PROGRAM})),
+        case("HIS-DISTUPGRADE", "upgrade:apt-get", run("apt-get update && apt-get -y dist-upgrade")),
+        case("HIS-DISTUPGRADE", "upgrade:zypper", run("zypper -n dup")),
+        case("HIS-PIPESHELL", "pipe", run("curl -fsSL https://get.example/i.sh | sh -s -- --yes")),
+        case("HIS-PIPESHELL", "pipe", run("curl -fsSL https://get.example | sudo bash -")),
+        case("HIS-PIPESHELL", "pipe", run("wget -qO- https://get.example | gunzip | python3")),
+        case("HIS-PIPESHELL", "pipe", run('bash -c "$(curl -fsSL https://get.example/i.sh)"')),
+        case("HIS-PIPESHELL", "pipe", run("bash <(curl -s https://get.example/i.sh)")),
+        case("HIS-PIPESHELL", "curl:--insecure", run("curl -fsSLk -o /x https://get.example/x")),
+        case("HIS-PIPESHELL", "apk:--allow-untrusted", run("apk add --allow-untrusted ./a.apk")),
+        case("HIS-PIPESHELL", "pip:--trusted-host", run("pip install --trusted-host pypi.example flask==1.0")),
+        case("HIS-PIPESHELL", "apt-get:--allow-unauthenticated", run("apt-get -y --allow-unauthenticated install a=1")),
+        case("HIS-PIPESHELL", "npm:strict-ssl", run("npm config set strict-ssl false")),
+        case("HIS-PIPESHELL", "http:wget", run("wget http://get.example/x")),
+        case("HIS-PIPESHELL", "env:NODE_TLS_REJECT_UNAUTHORIZED", tree({"a": b""}, Env=["NODE_TLS_REJECT_UNAUTHORIZED=0"])),
+        case("HIS-PIPESHELL", PASS, run("curl -fsSL https://get.example/x | tar -xz && wget -O x.key https://a.example")),
+        case("HIS-PIPESHELL", PASS, run("curl -s https://a.example/x | python3 check.py && curl -ofork http://localhost/")),
+        case("HIS-PIN", "unpinned:apt", run("apt-get install -y -t bookworm-backports curl")),
+        case("HIS-PIN", "unpinned:apk", run("apk add --no-cache --virtual .build gcc")),
+        case("HIS-PIN", "unpinned:pip", run("python3 -m pip install --no-cache-dir flask requests==2.0")),
+        case("HIS-PIN", "unpinned:npm", run("npm install -g @angular/cli yarn@1.22")),
+        case("HIS-PIN", "unpinned:gem", run("gem install bundler")),
+        case("HIS-PIN", "unpinned:dnf", run("dnf -y install httpd nginx-1.20.1")),
+        case("HIS-PIN", "unpinned:go", run("go install example.com/x@latest")),
+        case("HIS-PIN", PASS, run("pip install -r requirements.txt && apk add curl~=8 && npm ci && gem install a -v 1.0")),
+        case("HIS-STYLE", "cd", run("cd /tmp")),
+        case("HIS-STYLE", ["apt", "apt-yes", "recommends"], run("apt install curl=1")),
+        case("HIS-STYLE", "dnf-yes", run("dnf install a-1")),
+        case("HIS-STYLE", "ln-sh", run("ln -sf /bin/bash /bin/sh")),
+        case("HIS-STYLE", PASS, run("cd /tmp && make")),
+    ]
+    return found
+
+
+@cases
+def of_config() -> list[Case]:
+    server = minimal_server_image
+    inits: dict[str, Node] = {"usr/bin/supervisord": PROGRAM, "sbin/tini": PROGRAM, "init": PROGRAM}
+    future = {"created": "2030-01-01T00:00:00Z"}
+    one = [layer({"a": b""})]
+    return [
+        case("CFG-ONECONCERN", PASS, server()),
+        case("CFG-ONECONCERN", PASS, server(Entrypoint=["/sbin/tini", "--", "/server"], files=inits)),
+        case("CFG-ONECONCERN", PASS, server(Entrypoint=["/init"], files=inits)),
+        case("CFG-ONECONCERN", "usr/bin/supervisord", server(Entrypoint=["/usr/bin/supervisord", "-n"], files=inits)),
+        case("CFG-ONECONCERN", "usr/bin/supervisord", server(Entrypoint=["/sbin/tini", "-g", "--", "/usr/bin/supervisord"])),
+        case("CFG-ONECONCERN", "usr/sbin/sshd", server(Entrypoint=["/bin/sh", "-c", "/server & exec /usr/sbin/sshd -D"])),
+        case("CFG-ONECONCERN", "init", server(Entrypoint=["/init"], files={**inits, "etc/services.d/a/run": b""})),
+        case("CFG-ONECONCERN", "sbin/init", server(Entrypoint=["/sbin/init"], files={"sbin/init": PROGRAM})),
+        case("CFG-ONECONCERN", NOT_APPLICABLE, tree({"a": b""})),
+        case("CFG-ONECONCERN", UNKNOWN, cut(Entrypoint=["/a"])),
+        case("CFG-PORTS", PASS, server()),
+        case("CFG-PORTS", PASS, server(ExposedPorts={"8000-8100": {}, "53000/udp": {}})),
+        case("CFG-PORTS", PASS, server(ExposedPorts={"80/tcp": {}}, User="0")),
+        case("CFG-PORTS", "privileged", server(ExposedPorts={"80/tcp": {}, "443/tcp": {}})),
+        case("CFG-PORTS", ["port:22/tcp", "privileged"], server(ExposedPorts={"22/tcp": {}})),
+        case("CFG-PORTS", "port:70000/tcp", server(ExposedPorts={"70000/tcp": {}})),
+        case("CFG-PORTS", "port:web", server(ExposedPorts={"web": {}})),
+        case("CFG-PORTS", NOT_APPLICABLE, server(ExposedPorts=None)),
+        case("CFG-PORTS", UNKNOWN, cut(ExposedPorts={"80/tcp": {}}, User="app")),
+        case("CFG-VOLUME", PASS, server(Volumes={"/var/lib/app": {}, "/developer": {}})),
+        case("CFG-VOLUME", "volume:/proc/self", server(Volumes={"/proc/self/": {}})),
+        case("CFG-VOLUME", "volume:/", server(Volumes={"/": {}})),
+        case("CFG-VOLUME", "volume:/etc", server(Volumes={"/srv/../etc": {}})),
+        case("CFG-VOLUME", "volume:/data", server(Volumes={"data": {}})),
+        case("CFG-VOLUME", NOT_APPLICABLE, server()),
+        case("CFG-WORKDIR", PASS, server(WorkingDir="/app", files={"app": Folder()})),
+        case("CFG-WORKDIR", PASS, server(WorkingDir="/usr/src/app", files={"usr/src/app": Folder()})),
+        case("CFG-WORKDIR", "missing", server(WorkingDir="/app")),
+        case("CFG-WORKDIR", "no-folder", server(WorkingDir="/server")),
+        case("CFG-WORKDIR", "system", server(WorkingDir="/etc/app")),
+        case("CFG-WORKDIR", "workdir", server(WorkingDir="app", files={"app": Folder()})),
+        case("CFG-WORKDIR", NOT_APPLICABLE, server(WorkingDir=None)),
+        case("CFG-WORKDIR", UNKNOWN, cut(WorkingDir="/app")),
+        *[case("CFG-STOPSIGNAL", PASS, server(StopSignal=said)) for said in ("SIGTERM", "quit", "3", "SIGRTMIN+3")],
+        *[case("CFG-STOPSIGNAL", "signal", server(StopSignal=said)) for said in ("SIGKILL", "9", "SIGGO", "0", "65", "٣")],
+        case("CFG-STOPSIGNAL", NOT_APPLICABLE, server()),
+        case("CFG-ONBUILD", PASS, server()),
+        case("CFG-ONBUILD", ["onbuild:0", "onbuild:1"], server(OnBuild=["COPY . /app", ""])),
+        case("CFG-MAINTAINER", PASS, server()),
+        case("CFG-MAINTAINER", PASS, image(one, config={"Labels": labels()}, config_changes={"author": "Ann"})),
+        case("CFG-MAINTAINER", "author", image(one, config_changes={"author": "Ann"})),
+        case("CFG-MAINTAINER", "maintainer", told("COPY a /", ("/bin/sh -c #(nop)  MAINTAINER Ann", True))),
+        case("CFG-NAME", PASS, server(), reference="hub.example:5000/acme/docker:1"),
+        case("CFG-NAME", PASS, server(Labels={"vendor": "Acme, for Red Hat", "name": "Proxy for Docker"})),
+        case("CFG-NAME", PASS, server(Labels={"maintainer": "Misused Ltd <a@docker.com>"})),
+        case("CFG-NAME", "brand:redhat:the label vendor", server(Labels={"vendor": "Red-Hat, Inc."})),
+        case("CFG-NAME", "brand:docker:the label vendor", server(Labels={"vendor": "D0cker Official"})),
+        case("CFG-NAME", "brand:google:the label name", server(Labels={"name": "Gооgle"})),  # noqa: RUF001
+        case("CFG-NAME", "brand:docker:the namespace", server(), reference="hub.example/docker/web:1"),
+        case("CFG-NAME", PASS, server(), reference="hub.example/docker/web:1", params={"owners": ["docker=docker"]}),
+        case("MAN-AGE", PASS, image(one, config_changes={"created": "2026-11-01T10:00:00.123456789Z"})),
+        case("MAN-AGE", "created", image(one, config_changes={"created": "2026-01-01T00:00:00Z"})),
+        case("MAN-AGE", "created", image(one, config_changes={"created": "yesterday"})),
+        case("MAN-AGE", "future", image(one, config_changes=future)),
+        case("MAN-AGE", UNKNOWN, image(one, config_changes={"created": "1970-01-01T00:00:00Z"})),
+        case("MAN-AGE", UNKNOWN, image(one, config_changes={"created": None, "history": []})),
+    ]
