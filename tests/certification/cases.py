@@ -11,12 +11,10 @@ from typing import Any
 from customhouse.certification.findings import JSON
 from customhouse.testing.images import (
     BuiltImage,
-    Device,
     File,
     Folder,
     Layer,
     Node,
-    Symlink,
     image,
     labels,
     layer,
@@ -124,9 +122,19 @@ def of_history() -> list[Case]:
         case("HIS-PIPESHELL", "apt-get:--allow-unauthenticated", run("apt-get -y --allow-unauthenticated install a=1")),
         case("HIS-PIPESHELL", "npm:strict-ssl", run("npm config set strict-ssl false")),
         case("HIS-PIPESHELL", "http:wget", run("wget http://get.example/x")),
-        case("HIS-PIPESHELL", "env:NODE_TLS_REJECT_UNAUTHORIZED", tree({"a": b""}, Env=["NODE_TLS_REJECT_UNAUTHORIZED=0"])),
-        case("HIS-PIPESHELL", PASS, run("curl -fsSL https://get.example/x | tar -xz && wget -O x.key https://a.example")),
-        case("HIS-PIPESHELL", PASS, run("curl -s https://a.example/x | python3 check.py && curl -ofork http://localhost/")),
+        case(
+            "HIS-PIPESHELL",
+            "env:NODE_TLS_REJECT_UNAUTHORIZED",
+            tree({"a": b""}, Env=["NODE_TLS_REJECT_UNAUTHORIZED=0"]),
+        ),
+        case(
+            "HIS-PIPESHELL", PASS, run("curl -fsSL https://get.example/x | tar -xz && wget -O x.key https://a.example")
+        ),
+        case(
+            "HIS-PIPESHELL",
+            PASS,
+            run("curl -s https://a.example/x | python3 check.py && curl -ofork http://localhost/"),
+        ),
         case("HIS-PIN", "unpinned:apt", run("apt-get install -y -t bookworm-backports curl")),
         case("HIS-PIN", "unpinned:apk", run("apk add --no-cache --virtual .build gcc")),
         case("HIS-PIN", "unpinned:pip", run("python3 -m pip install --no-cache-dir flask requests==2.0")),
@@ -134,7 +142,9 @@ def of_history() -> list[Case]:
         case("HIS-PIN", "unpinned:gem", run("gem install bundler")),
         case("HIS-PIN", "unpinned:dnf", run("dnf -y install httpd nginx-1.20.1")),
         case("HIS-PIN", "unpinned:go", run("go install example.com/x@latest")),
-        case("HIS-PIN", PASS, run("pip install -r requirements.txt && apk add curl~=8 && npm ci && gem install a -v 1.0")),
+        case(
+            "HIS-PIN", PASS, run("pip install -r requirements.txt && apk add curl~=8 && npm ci && gem install a -v 1.0")
+        ),
         case("HIS-STYLE", "cd", run("cd /tmp")),
         case("HIS-STYLE", ["apt", "apt-yes", "recommends"], run("apt install curl=1")),
         case("HIS-STYLE", "dnf-yes", run("dnf install a-1")),
@@ -155,8 +165,14 @@ def of_config() -> list[Case]:
         case("CFG-ONECONCERN", PASS, server(Entrypoint=["/sbin/tini", "--", "/server"], files=inits)),
         case("CFG-ONECONCERN", PASS, server(Entrypoint=["/init"], files=inits)),
         case("CFG-ONECONCERN", "usr/bin/supervisord", server(Entrypoint=["/usr/bin/supervisord", "-n"], files=inits)),
-        case("CFG-ONECONCERN", "usr/bin/supervisord", server(Entrypoint=["/sbin/tini", "-g", "--", "/usr/bin/supervisord"])),
-        case("CFG-ONECONCERN", "usr/sbin/sshd", server(Entrypoint=["/bin/sh", "-c", "/server & exec /usr/sbin/sshd -D"])),
+        case(
+            "CFG-ONECONCERN",
+            "usr/bin/supervisord",
+            server(Entrypoint=["/sbin/tini", "-g", "--", "/usr/bin/supervisord"]),
+        ),
+        case(
+            "CFG-ONECONCERN", "usr/sbin/sshd", server(Entrypoint=["/bin/sh", "-c", "/server & exec /usr/sbin/sshd -D"])
+        ),
         case("CFG-ONECONCERN", "init", server(Entrypoint=["/init"], files={**inits, "etc/services.d/a/run": b""})),
         case("CFG-ONECONCERN", "sbin/init", server(Entrypoint=["/sbin/init"], files={"sbin/init": PROGRAM})),
         case("CFG-ONECONCERN", NOT_APPLICABLE, tree({"a": b""})),
@@ -185,7 +201,10 @@ def of_config() -> list[Case]:
         case("CFG-WORKDIR", NOT_APPLICABLE, server(WorkingDir=None)),
         case("CFG-WORKDIR", UNKNOWN, cut(WorkingDir="/app")),
         *[case("CFG-STOPSIGNAL", PASS, server(StopSignal=said)) for said in ("SIGTERM", "quit", "3", "SIGRTMIN+3")],
-        *[case("CFG-STOPSIGNAL", "signal", server(StopSignal=said)) for said in ("SIGKILL", "9", "SIGGO", "0", "65", "٣")],
+        *[
+            case("CFG-STOPSIGNAL", "signal", server(StopSignal=said))
+            for said in ("SIGKILL", "9", "SIGGO", "0", "65", "٣")
+        ],
         case("CFG-STOPSIGNAL", NOT_APPLICABLE, server()),
         case("CFG-ONBUILD", PASS, server()),
         case("CFG-ONBUILD", ["onbuild:0", "onbuild:1"], server(OnBuild=["COPY . /app", ""])),
@@ -198,7 +217,7 @@ def of_config() -> list[Case]:
         case("CFG-NAME", PASS, server(Labels={"maintainer": "Misused Ltd <a@docker.com>"})),
         case("CFG-NAME", "brand:redhat:the label vendor", server(Labels={"vendor": "Red-Hat, Inc."})),
         case("CFG-NAME", "brand:docker:the label vendor", server(Labels={"vendor": "D0cker Official"})),
-        case("CFG-NAME", "brand:google:the label name", server(Labels={"name": "Gооgle"})),  # noqa: RUF001
+        case("CFG-NAME", "brand:google:the label name", server(Labels={"name": "Gооgle"})),
         case("CFG-NAME", "brand:docker:the namespace", server(), reference="hub.example/docker/web:1"),
         case("CFG-NAME", PASS, server(), reference="hub.example/docker/web:1", params={"owners": ["docker=docker"]}),
         case("MAN-AGE", PASS, image(one, config_changes={"created": "2026-11-01T10:00:00.123456789Z"})),

@@ -40,7 +40,8 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
             found = "s6"
         if found is not None and not (isinstance(allowed, list) and found in allowed):
             message = f"{word[:200]} starts {found}, which runs several services in one container"
-            yield Failure(message, {"key": f"manager:{found}", "path": (path or word[:200]).lstrip("/"), "value": word[:200]})
+            started = (path or word[:200]).lstrip("/")
+            yield Failure(message, {"key": f"manager:{found}", "path": started, "value": word[:200]})
 
 
 def _programs(argv: tuple[str, ...]) -> Iterator[str]:
