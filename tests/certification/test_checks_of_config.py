@@ -368,7 +368,7 @@ def test_secrets_in_labels_and_history_fail() -> None:
     for created_by, key in (
         ("|1 NPM_TOKEN=abc123def /bin/sh -c npm ci", "history:NPM_TOKEN"),
         ("ARG DEPLOY_PASSWORD=hunter2", "history:DEPLOY_PASSWORD"),
-        (f"RUN git clone https://x:{TOKEN}@git.example/a", "history:github-token"),
+        (f"RUN git clone https://x:{TOKEN}@git.example/a", "history:github-pat"),
         ("RUN login --password hunter2 && ls", "history:password-option"),
     ):
         built = image([layer({"a": b""}, created_by=created_by)])

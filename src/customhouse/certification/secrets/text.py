@@ -1,6 +1,6 @@
 """Secrets in text that everyone can read who can pull: environment, labels, build history.
 
-1. A value is known by its form (tokens with a prefix, private keys, passwords in URLs) or by the name it is given.
+1. A value is known by its form (the same rules as for files) or by the name it is given.
 2. What is reported is where and by which rule, never the value or anything it could be guessed from.
 """
 
@@ -8,29 +8,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from customhouse.certification.findings import Severity
+from customhouse.certification.secrets.engine import find, is_placeholder
+
 MOST_TEXT = 64 * 1024
 
-_FORMS = (
-    ("aws-access-key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
-    ("github-token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})"),
-    ("gitlab-token", r"\bgl(?:pat|dt|rt|ptt|cbt|soat)-[A-Za-z0-9_-]{20,}"),
-    ("slack-token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    ("slack-webhook", r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/+_-]{20,}"),
-    ("stripe-key", r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
-    ("google-api-key", r"\bAIza[A-Za-z0-9_-]{35}\b"),
-    ("npm-token", r"\bnpm_[A-Za-z0-9]{36}\b"),
-    ("pypi-token", r"\bpypi-AgEI[A-Za-z0-9_-]{50,}"),
-    ("docker-token", r"\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}"),
-    ("sendgrid-key", r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
-    ("hashicorp-token", r"\bhv[sb]\.[A-Za-z0-9_-]{24,}"),
-    ("json-web-token", r"\beyJ[A-Za-z0-9_-]{10,600}\.eyJ[A-Za-z0-9_-]{10,3000}\.[A-Za-z0-9_-]{10}"),
-    ("private-key", r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----"),
-    ("azure-storage-key", r"AccountKey=[A-Za-z0-9+/]{60,}={0,2}"),
-    ("password-in-url", r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@$\"']{0,64}:[^\s/@$\"'{}<>*]{3,128}@[^\s/@]"),
-    ("password-option", r"(?:^|\s)--?(?:password|passwd|token|secret|api-key)[= ][^\s$\"'<{*/-][^\s\"'$]{3,}"),
+_OPTION = re.compile(
+    r"(?:^|\s)--?(?:password|passwd|token|secret|api-key)[= ]([^\s$\"'<{*/-][^\s\"'$]{3,})", re.IGNORECASE
 )
-FORMS = tuple((name, re.compile(pattern)) for name, pattern in _FORMS)
-
 _SECRET_NAME = re.compile(
     r"(?:^|[_.-])(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRET|SECRETS|TOKEN|APIKEY|API[_-]?KEY|ACCESS[_-]?KEY|"
     r"SECRET[_-]?KEY|SECRET[_-]?ACCESS[_-]?KEY|PRIVATE[_-]?KEY|ENCRYPTION[_-]?KEY|SIGNING[_-]?KEY|AUTH[_-]?KEY|"
@@ -53,15 +38,18 @@ class Sighting:
     rule: str
     name: str
     length: int
+    severity: Severity = Severity.BLOCK
 
 
 def in_pair(name: str, value: str) -> Iterator[Sighting]:
     """What is wrong with one variable or label; at most one sighting."""
     value = value[:MOST_TEXT]
-    for rule, form in FORMS:
-        if form.search(value):
-            yield Sighting(rule, name, len(value))
-            return
+    for seen in find(f"{name}={value}".encode("utf-8", "surrogatepass"), examples=True):
+        yield Sighting(seen.rule, name, seen.length, seen.severity)
+        return
+    if "-----BEGIN" in value and "PRIVATE KEY" in value:  # what stands behind it may be cut off
+        yield Sighting("private-key", name, len(value))
+        return
     if name.upper() not in _HARMLESS_NAMES and _SECRET_NAME.search(name) and not _HARMLESS_VALUE.fullmatch(value):
         yield Sighting("secret-name", name, len(value))
 
@@ -76,10 +64,11 @@ def in_text(text: str) -> Iterator[Sighting]:
                 told.add(sighting.name)
                 yield sighting
     rest = _ASSIGNMENT.sub(" ", text)
-    for rule, form in FORMS:
-        found = form.search(rest)
-        if found:
-            yield Sighting(rule, "", len(found[0]))
+    for seen in find(rest.encode("utf-8", "surrogatepass"), examples=True):
+        yield Sighting(seen.rule, "", seen.length, seen.severity)
+    option = _OPTION.search(rest)
+    if option and not is_placeholder(option[1].encode("utf-8", "surrogatepass")):
+        yield Sighting("password-option", "", len(option[1]))
 
 
 def redacted(text: str) -> str:
@@ -88,7 +77,7 @@ def redacted(text: str) -> str:
     def assignment(match: re.Match[str]) -> str:
         return f"{match[1]}=***" if any(in_pair(match[1], match[2].strip("\"'"))) else match[0]
 
-    text = _ASSIGNMENT.sub(assignment, text[:MOST_TEXT])
-    for _, form in FORMS:
-        text = form.sub("***", text)
-    return text
+    raw = _ASSIGNMENT.sub(assignment, text[:MOST_TEXT]).encode("utf-8", "surrogatepass")
+    for seen in sorted(find(raw, examples=True), key=lambda one: -one.offset):
+        raw = raw[: seen.offset] + b"***" + raw[seen.offset + seen.length :]
+    return _OPTION.sub(lambda found: found[0].replace(found[1], "***"), raw.decode("utf-8", "replace"))
