@@ -2,7 +2,6 @@
 scanner finds one in it."""
 
 import random
-import re
 import string
 from re import _constants as c
 from re import _parser
@@ -37,8 +36,8 @@ def private_key(label: str = "RSA ", seed: int = 0, headers: str = "") -> str:
 
 def _python(expression: str) -> str:
     """RE2's syntax as Python's parser takes it; flags within are dropped, which only narrows what is drawn."""
-    for old, new in ((r"\z", r"\Z"), ("[[:alnum:]]", "[A-Za-z0-9]"), ("(?s:.)", r"[\s\S]"), ("(?i)", ""), ("(?-i:", "(?:"),
-                     ("(?i:", "(?:"), ("(?im)", ""), ("(?m)", ""), ("(?P<", "(?P<")):
+    words = {r"\z": r"\Z", "[[:alnum:]]": "[A-Za-z0-9]", "(?s:.)": r"[\s\S]", "(?i)": "", "(?im)": "", "(?m)": ""}
+    for old, new in {**words, "(?-i:": "(?:", "(?i:": "(?:"}.items():
         expression = expression.replace(old, new)
     return expression
 
@@ -78,6 +77,3 @@ def _set(items: Any) -> str:
     if negated:
         return "".join(sorted(set(_ANY) - set(letters))) or " "
     return "".join(sorted(set(letters) - set("\n\r"))) or letters
-
-
-assert re  # the parser is the standard library's

@@ -14,6 +14,7 @@ from customhouse.certification.checks import (
     cfg_health_static,
     cfg_labels,
     cfg_user,
+    sec_history,
 )
 from customhouse.certification.shell import always_succeeds, commands, outside_hosts
 from customhouse.oci.wants import Budget
@@ -372,8 +373,8 @@ def test_secrets_in_labels_and_history_fail() -> None:
         ("RUN login --password hunter2 && ls", "history:password-option"),
     ):
         built = image([layer({"a": b""}, created_by=created_by)])
-        assert key in keys(cfg_envsecret, built), created_by
-        assert "hunter2" not in json.dumps([item.as_json() for item in findings(cfg_envsecret.CHECK, built)])
+        assert key in keys(sec_history, built), created_by
+        assert "hunter2" not in json.dumps([item.as_json() for item in findings(sec_history.CHECK, built)])
 
 
 def test_text_made_to_slow_the_search_down_is_searched_at_once() -> None:

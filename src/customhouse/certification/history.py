@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from customhouse.certification.secretscan import redacted
+from customhouse.certification.secrets.text import redacted
 from customhouse.certification.shell import MOST_TEXT, Command, commands, unwrap
 from customhouse.oci.config import ImageConfig
 

@@ -18,4 +18,4 @@ def described(where: str, what: str, sighting: Sighting) -> Failure:
         "rule": sighting.rule,
         "length": sighting.length,
     }
-    return Failure(f"{what} holds {holds}", evidence, sighting.severity)
+    return Failure(f"{what} holds {holds}", evidence)

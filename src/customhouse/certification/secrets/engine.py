@@ -28,8 +28,8 @@ _PLACEHOLDER = re.compile(
     rb"xxxx|\*\*\*|\.\.\.|foobar|not_?a_?secret|redacted|todo|insert_|_here|0123456789|1234567890|deadbeef|abcdefgh).*|"
     rb"(?:my|the|a|some|test|user|admin|db|postgres|mysql|redis|root|guest|default)?[_-]?"
     rb"(?:password|passwd|passw|pass|pwd|secret|secrets|token|apikey|api[_-]key|key|credentials?|admin|root|test|guest|"
-    rb"postgres|mysql|user|username|hunter2|s3cret|none|null|nil|true|false|undefined|required|optional|string|str|"
-    rb"bytes|text|varchar|number|integer|boolean)[0-9]{0,4}|(.)\1*|\$.*|%.*|@.*@|/.*|\.\.?/.*|file:.*|env:.*|https?:.*)",
+    rb"postgres|mysql|user|username|none|null|nil|true|false|undefined|required|optional|string|str|"
+    rb"bytes|text|varchar|number|integer|boolean)[0-9]{0,4}|(.)\1*|\$[^$]*|%.*|@.*@|/.*|\.\.?/.*|file:.*|env:.*|https?:.*)",
     re.DOTALL,
 )
 _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z_]*(?:[.:/\\-]+[A-Za-z_]+)*[.:-]?")
@@ -52,8 +52,8 @@ class Sighting:
 def find(
     body: bytes, path: str = "", *, strong: bool = False, examples: bool = False, rules: RuleSet | None = None
 ) -> Iterator[Sighting]:
-    """The secrets in one text. `strong` looks only for those that are known by their own form; `examples` takes every
-    value of such a form for a secret, also one that looks made up."""
+    """The secrets in one text. `strong` looks only for those that are known by their own form; `examples` takes
+    every value for a secret, also one that looks made up."""
     rules = rules or shipped()
     seen: set[tuple[str, int]] = set()
     groups = [rules.strong if strong else rules.everywhere]
@@ -68,7 +68,7 @@ def find(
                 yield Sighting(UNFINISHED, Severity.HIGH, *lines.at(start), 0, start)
                 break
             secret = body[start:end]
-            if (rule.id, start) in seen or not ((examples and not rule.weak) or _is_secret(rule, secret, rules)):
+            if (rule.id, start) in seen or not (examples or _is_secret(rule, secret, rules)):
                 continue
             seen.add((rule.id, start))
             if len(seen) > MOST_SIGHTINGS:
@@ -107,15 +107,9 @@ def _tried(rule: Rule, body: bytes, low: int, high: int) -> Iterator[tuple[Rule,
 
 def _secret_span(rule: Rule, found: Any) -> tuple[int, int]:
     """Where the secret stands: the named group, or the first that took part, or all of it."""
-    if rule.group:
-        span: tuple[int, int] = found.span(rule.group)
-        return span
-    for number in range(1, len(found.groups()) + 1):
-        span = found.span(number)
-        if span[0] >= 0 and span[1] > span[0]:
-            return span
-    span = found.span()
-    return span
+    groups = [rule.group] if rule.group else [*range(1, len(found.groups()) + 1), 0]
+    spans: list[tuple[int, int]] = [found.span(number) for number in groups]
+    return next((span for span in spans if 0 <= span[0] < span[1]), spans[-1])
 
 
 def _is_secret(rule: Rule, secret: bytes, rules: RuleSet) -> bool:

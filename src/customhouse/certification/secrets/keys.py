@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -31,7 +31,9 @@ _LONGEST_LINE = 4096
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 _LABEL = re.compile(rb"-----BEGIN([ A-Za-z0-9_-]{0,100})PRIVATE KEY")
-_STORES = re.compile(r"\.(?:jks|keystore|ks|p12|pfx|kdbx?|psafe3|agilekeychain|keychain|ppk|tpm|bek|fve)$", re.IGNORECASE)
+_STORES = re.compile(
+    r"\.(?:jks|keystore|ks|p12|pfx|kdbx?|psafe3|agilekeychain|keychain|ppk|tpm|bek|fve)$", re.IGNORECASE
+)
 _DER = re.compile(r"(?:\.(?:der|key|pk8|p8)|_key)$", re.IGNORECASE)
 
 
@@ -132,7 +134,7 @@ def _jks_keys(body: bytes) -> bool:
             at += 2 + length
         (length,) = struct.unpack_from(">I", body, at)
         at += 4 + length
-    return count > MOST_ENTRIES
+    return bool(count > MOST_ENTRIES)
 
 
 def _der_key(body: bytes) -> bool:
@@ -142,7 +144,7 @@ def _der_key(body: bytes) -> bool:
     skip = 2 + (body[1] & 0x7F if body[1] & 0x80 else 0)
     inner = body[skip : skip + 24]
     if inner[:3] == b"\x02\x01\x00":
-        return inner[3:4] == b"\x30" and b"\x06" in inner[4:8] or inner[3:5] == b"\x02\x82"
+        return (inner[3:4] == b"\x30" and b"\x06" in inner[4:8]) or inner[3:5] == b"\x02\x82"
     return inner[:3] == b"\x02\x01\x01" and inner[3:5] in (b"\x04\x20", b"\x04\x30", b"\x04\x42")
 
 
@@ -184,38 +186,78 @@ def _login(text: Any) -> bool:
     return bool(name and password.strip(b"\0"))
 
 
-_Format = Any
+_Format = Callable[[bytes], Iterator[JSON]]
 _VALUE = r"""\s{0,8}[=:]\s{0,8}["']?([^\s"'$%{][^\s"']{3,})"""
-_FORMATS: tuple[tuple[re.Pattern[str], _Format], ...] = tuple(
-    (re.compile(rf"(?:^|/)(?:{names})$", re.IGNORECASE), read)
-    for names, read in (
-        (r"\.docker/config\.json|\.dockercfg|\.dockerconfigjson|containers/auth\.json", _docker_config),
-        (r"\.npmrc|npmrc", _lines("npm-login", "a login to an npm registry", r"[^#;]{0,300}\b_(?:authToken|auth|password)" + _VALUE)),
-        (r"\.yarnrc\.yml", _lines("npm-login", "a login to an npm registry", r"[^#]{0,80}npmAuth(?:Token|Ident)" + _VALUE)),
-        (r"\.pypirc", _lines("pypi-login", "a login to a Python index", r"\s{0,8}password" + _VALUE)),
-        (r"\.kube/config|kubeconfig|[\w.-]+\.kubeconfig|admin\.conf",
-         _lines("kubeconfig", "a login to a Kubernetes cluster",
-                r"[\s-]{0,40}(?:client-key-data|token|id-token|refresh-token|password)" + _VALUE)),
-        (r"\.aws/credentials", _lines("aws-credentials", "credentials of AWS", r"\s{0,8}aws_secret_access_key" + _VALUE)),
-        (r"gcloud/(?:application_default_credentials\.json|legacy_credentials/[^/]+/adc\.json)|\.azure/(?:accessTokens|msal_token_cache)\.json",
-         _lines("cloud-credentials", "credentials of a cloud",
-                r"""[^#]{0,2000}"(?:refresh_?token|client_secret|private_key|access_?token|secret)\"""" + _VALUE)),
-        (r"\.boto|\.s3cfg", _lines("cloud-credentials", "credentials of a cloud", r"\s{0,8}(?:gs_secret_access_key|aws_secret_access_key|secret_key|gs_oauth2_refresh_token)" + _VALUE)),
-        (r"\.pgpass", _lines("database-login", "a login to a database", r"[^#:]{1,300}:[^:]{1,10}:[^:]{1,100}:[^:]{1,100}:(\S{3,})")),
-        (r"\.my\.cnf|debian\.cnf", _lines("database-login", "a login to a database", r"\s{0,8}password" + _VALUE)),
-        (r"\.git-credentials", _lines("git-login", "a login to a git server", r"https?://[^\s/:@]{1,200}:([^\s/@]{3,500})@")),
-        (r"gh/hosts\.yml|\.config/hub", _lines("git-login", "a login to a git server", r"[\s-]{0,40}oauth_token" + _VALUE)),
-        (r"rclone\.conf", _lines("cloud-credentials", "credentials of a cloud", r"\s{0,8}(?:pass|secret_access_key|token|client_secret)" + _VALUE)),
-        (r"composer/auth\.json|\.composer/auth\.json", _lines("composer-login", "a login of Composer", r"""[^#]{0,300}"(?:password|github\.com|token)\"""" + _VALUE)),
-        (r"\.m2/settings(?:-security)?\.xml", _lines("maven-login", "a login of Maven", r"\s{0,40}<(?:password|passphrase|master)>([^<${][^<]{3,})")),
-        (r"\.vault-token|\.vault_pass(?:\.txt)?", _lines("vault-token", "a token of Vault", r"\s{0,8}(\S{8,})")),
-        (r"terraform\.tfstate(?:\.backup)?", _lines("terraform-state", "a state of Terraform with secrets",
-                r"""[^#]{0,200}"(?:password|secret|token|private_key|access_key|secret_key|connection_string)\"""" + _VALUE, Severity.HIGH)),
-        (r"(?:secret_token|carrierwave|omniauth)\.rb|master\.key|credentials\.yml\.key",
-         _lines("rails-secret", "a secret of a Rails application",
-                r"""(?:[^#]{0,200}(?:secret_token|secret_key_base|_secret_key|app_secret)["']?\s{0,8}(?:=>?|,|:)\s{0,8}["']|(?=[0-9a-f]{32}\s{0,4}$))([^\s"'$%{#]{16,})""")),
-    )
-)  # fmt: skip
+_NPM, _GIT, _CLOUD = "a login to an npm registry", "a login to a git server", "credentials of a cloud"
+_RAILS = (
+    r"""(?:[^#]{0,200}(?:secret_token|secret_key_base|_secret_key|app_secret)["']?\s{0,8}(?:=>?|,|:)\s{0,8}["']|"""
+    r"""(?=[0-9a-f]{32}\s{0,4}$))([^\s"'$%{#]{16,})"""
+)
+_TERRAFORM = (
+    r"""[^#]{0,200}"(?:password|secret|token|private_key|access_key|secret_key|connection_string)\"""" + _VALUE
+)
+# Names of files (expressions, matched at the end of the path), and how their secrets are told.
+_NAMED: tuple[tuple[str, _Format], ...] = (
+    (r"\.docker/config\.json|\.dockercfg|\.dockerconfigjson|containers/auth\.json", _docker_config),
+    (r"\.?npmrc", _lines("npm-login", _NPM, r"[^#;]{0,300}\b_(?:authToken|auth|password)" + _VALUE)),
+    (r"\.yarnrc\.yml", _lines("npm-login", _NPM, r"[^#]{0,80}npmAuth(?:Token|Ident)" + _VALUE)),
+    (r"\.pypirc", _lines("pypi-login", "a login to a Python index", r"\s{0,8}password" + _VALUE)),
+    (
+        r"\.kube/config|kubeconfig|[\w.-]+\.kubeconfig|kubernetes/admin\.conf",
+        _lines(
+            "kubeconfig",
+            "a login to a Kubernetes cluster",
+            r"[\s-]{0,40}(?:client-key-data|token|id-token|refresh-token|password)" + _VALUE,
+        ),
+    ),
+    (r"\.aws/credentials", _lines("aws-credentials", _CLOUD, r"\s{0,8}aws_secret_access_key" + _VALUE)),
+    (
+        r"application_default_credentials\.json|gcloud/legacy_credentials/[^/]+/adc\.json|"
+        r"\.azure/(?:accessTokens|msal_token_cache)\.json",
+        _lines(
+            "cloud-credentials",
+            _CLOUD,
+            r"""[^#]{0,2000}"(?:refresh_?token|client_secret|private_key|access_?token|secret)\"""" + _VALUE,
+        ),
+    ),
+    (
+        r"\.boto|\.s3cfg",
+        _lines(
+            "cloud-credentials",
+            _CLOUD,
+            r"\s{0,8}(?:gs_secret_access_key|aws_secret_access_key|secret_key|gs_oauth2_refresh_token)" + _VALUE,
+        ),
+    ),
+    (
+        r"rclone\.conf",
+        _lines("cloud-credentials", _CLOUD, r"\s{0,8}(?:pass|secret_access_key|token|client_secret)" + _VALUE),
+    ),
+    (
+        r"\.pgpass",
+        _lines("database-login", "a login to a database", r"[^#:]{1,300}:[^:]{1,10}:[^:]{1,100}:[^:]{1,100}:(\S{3,})"),
+    ),
+    (r"\.my\.cnf|debian\.cnf", _lines("database-login", "a login to a database", r"\s{0,8}password" + _VALUE)),
+    (r"\.git-credentials", _lines("git-login", _GIT, r"https?://[^\s/:@]{1,200}:([^\s/@]{3,500})@")),
+    (r"gh/hosts\.yml|\.config/hub", _lines("git-login", _GIT, r"[\s-]{0,40}oauth_token" + _VALUE)),
+    (
+        r"\.?composer/auth\.json",
+        _lines("composer-login", "a login of Composer", r"""[^#]{0,300}"(?:password|github\.com|token)\"""" + _VALUE),
+    ),
+    (
+        r"\.m2/settings(?:-security)?\.xml",
+        _lines("maven-login", "a login of Maven", r"\s{0,40}<(?:password|passphrase|master)>([^<${][^<]{3,})"),
+    ),
+    (r"\.vault-token|\.vault_pass(?:\.txt)?", _lines("vault-token", "a token of Vault", r"\s{0,8}(\S{8,})")),
+    (
+        r"terraform\.tfstate(?:\.backup)?",
+        _lines("terraform-state", "a state of Terraform with secrets", _TERRAFORM, Severity.HIGH),
+    ),
+    (
+        r"(?:secret_token|carrierwave|omniauth)\.rb|config/master\.key|credentials\.yml\.key",
+        _lines("rails-secret", "a secret of a Rails application", _RAILS),
+    ),
+)
+_FORMATS = tuple((re.compile(rf"(?:^|/)(?:{names})$", re.IGNORECASE), read) for names, read in _NAMED)
 
 
 def _format(path: str) -> _Format | None:

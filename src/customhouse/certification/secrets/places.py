@@ -13,25 +13,28 @@ from typing import Literal
 VERSION = 1
 Place = Literal["own", "published", "skipped"]
 
-_DATA = frozenset(
-    "png jpg jpeg gif bmp ico svg svgz tif tiff webp woff woff2 ttf otf eot pdf mp3 mp4 ogg wav gz xz bz2 zst zip jar "
-    "whl deb rpm apk so a o mo po pot gmo pyc pyo class wasm dll exe pdb sym afm pfb ttc gresource typelib gir db "
-    "sqlite sqlite3 lock".split()
-)
+_DATA_NAMES = """
+    png jpg jpeg gif bmp ico svg svgz tif tiff webp woff woff2 ttf otf eot pdf mp3 mp4 ogg wav gz xz bz2 zst zip jar
+    whl deb rpm apk so a o mo po pot gmo pyc pyo class wasm dll exe pdb sym afm pfb ttc gresource typelib gir db
+    sqlite sqlite3 lock
+"""
+_DATA = frozenset(_DATA_NAMES.split())
 _NAMES = frozenset({
     "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock", "go.sum", "go.mod", "Pipfile.lock",
     "poetry.lock", "RECORD", "PKG-INFO", "METADATA", "ca-certificates.crt", "cacert.pem", "ld.so.cache",
 })  # fmt: skip
+_SHARED = """
+    doc man info locale i18n zoneinfo licenses common-licenses mime icons fonts ca-certificates perl terminfo X11
+    bash-completion zsh fish lintian unicode vim
+"""
 _DISTRIBUTION = (
-    "usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/i18n/", "usr/share/zoneinfo/",
-    "usr/share/licenses/", "usr/share/common-licenses/", "usr/share/mime/", "usr/share/icons/", "usr/share/fonts/",
-    "usr/share/ca-certificates/", "usr/share/perl/", "usr/share/terminfo/", "usr/share/X11/", "usr/share/bash-completion/",
-    "usr/share/zsh/", "usr/share/fish/", "usr/share/lintian/", "usr/share/unicode/", "usr/share/vim/", "usr/include/",
-    "var/lib/dpkg/", "var/lib/apt/", "var/lib/rpm/", "lib/apk/", "usr/lib/apk/", "etc/ssl/certs/", "proc/", "sys/",
+    *(f"usr/share/{name}/" for name in _SHARED.split()),
+    "usr/include/", "var/lib/dpkg/", "var/lib/apt/", "var/lib/rpm/", "lib/apk/", "usr/lib/apk/", "etc/ssl/certs/",
+    "proc/", "sys/",
 )  # fmt: skip
 _PUBLISHED = re.compile(
-    r"(?:^|/)(?:node_modules|bower_components|site-packages|dist-packages|gems|vendor/(?:bundle|ruby|github\.com|golang\.org|"
-    r"google\.golang\.org|gopkg\.in|k8s\.io|sigs\.k8s\.io)|pkg/mod|\.cargo/registry|\.m2/repository|conda-meta)/|"
+    r"(?:^|/)(?:node_modules|bower_components|site-packages|dist-packages|gems|"
+    r"vendor/(?:bundle|ruby|github\.com|golang\.org|google\.golang\.org|gopkg\.in|k8s\.io|sigs\.k8s\.io)|pkg/mod|\.cargo/registry|\.m2/repository|conda-meta)/|"
     r"^(?:usr/(?:local/)?)?lib(?:64)?/(?:python[0-9.]+|ruby|perl5?|x86_64-linux-gnu/perl[0-9.-]*|jvm|go(?:-[0-9.]+)?|node)/|"
     r"^usr/(?:local/)?(?:go|share/(?:nodejs|php|python3|perl5|ruby|rubygems-integration|java|maven-repo))/"
 )
@@ -46,7 +49,7 @@ def place(path: str) -> Place:
     if path.startswith(_DISTRIBUTION):
         return "skipped"
     name = path.rpartition("/")[2]
-    if name in _NAMES or name.rpartition(".")[2].lower() in _DATA:
+    if name in _NAMES or ("." in name and name.rpartition(".")[2].lower() in _DATA):
         return "skipped"
     if _PUBLISHED.search(path):
         return "skipped" if _ASIDE.search(path) else "published"

@@ -1,6 +1,7 @@
 """The rules for secrets: documents, read once, and the automata made of them.
 
-1. Two documents are shipped: rules.toml (ours) and gitleaks.toml (unchanged, MIT licence; ours says what of it is used).
+1. Two documents are shipped: rules.toml (ours) and gitleaks.toml (unchanged, MIT
+   licence; ours says what of it is used).
 2. Every rule has a `locate` pattern that each of its matches holds. All of them together are one RE2 automaton, so a
    file costs one pass however many rules there are; the rules themselves are tried where that automaton stopped.
 3. Expressions are RE2's: time grows with the text, whatever the text is.

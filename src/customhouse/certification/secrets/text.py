@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from customhouse.certification.findings import Severity
 from customhouse.certification.secrets.engine import find, is_placeholder
 
 MOST_TEXT = 64 * 1024
@@ -38,14 +37,13 @@ class Sighting:
     rule: str
     name: str
     length: int
-    severity: Severity = Severity.BLOCK
 
 
 def in_pair(name: str, value: str) -> Iterator[Sighting]:
     """What is wrong with one variable or label; at most one sighting."""
     value = value[:MOST_TEXT]
     for seen in find(f"{name}={value}".encode("utf-8", "surrogatepass"), examples=True):
-        yield Sighting(seen.rule, name, seen.length, seen.severity)
+        yield Sighting(seen.rule, name, seen.length)
         return
     if "-----BEGIN" in value and "PRIVATE KEY" in value:  # what stands behind it may be cut off
         yield Sighting("private-key", name, len(value))
@@ -65,7 +63,7 @@ def in_text(text: str) -> Iterator[Sighting]:
                 yield sighting
     rest = _ASSIGNMENT.sub(" ", text)
     for seen in find(rest.encode("utf-8", "surrogatepass"), examples=True):
-        yield Sighting(seen.rule, "", seen.length, seen.severity)
+        yield Sighting(seen.rule, "", seen.length)
     option = _OPTION.search(rest)
     if option and not is_placeholder(option[1].encode("utf-8", "surrogatepass")):
         yield Sighting("password-option", "", len(option[1]))
