@@ -32,4 +32,5 @@ CHECK = Check(
     severity=Severity.BLOCK,
     evaluate=evaluate,
     params={"accepted_names": []},
+    sources=("CIS 4.10", "CIS-DI-0010", "DS-0031"),
 )

@@ -35,4 +35,6 @@ CHECK = Check(
     evaluate=evaluate,
     readers=(SECRETS,),
     params={"accepted_rules": []},
+    sources=("CIS 4.10", "CIS-DI-0010", "Trivy secrets", "gitleaks"),
+    not_evaluable="When a layer could not be read to its end, or a file was too large or too broken to be searched.",
 )

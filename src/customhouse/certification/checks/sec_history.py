@@ -36,4 +36,6 @@ CHECK = Check(
     severity=Severity.BLOCK,
     evaluate=evaluate,
     params={"accepted_names": []},
+    sources=("CIS 4.10", "DS-0031", "DL3064"),
+    not_applicable="When the image has no build history.",
 )

@@ -31,4 +31,6 @@ CHECK = Check(
     evaluate=evaluate,
     readers=(CREDENTIALS, SECRETS),
     params={"accepted_rules": []},
+    sources=("CIS 4.10", "CIS-DI-0010", "Trivy private-key"),
+    not_evaluable="When a layer could not be read to its end, or a file was too large or too broken to be searched.",
 )
