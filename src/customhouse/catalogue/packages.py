@@ -11,7 +11,7 @@
 
 from collections.abc import Iterator
 
-from customhouse.catalogue import apk, distro, dpkg, npm, python, rpm
+from customhouse.catalogue import apk, distro, dpkg, java, npm, python, rpm
 from customhouse.catalogue.cataloguer import Cataloguer, Evidence
 from customhouse.catalogue.distro import Distro
 from customhouse.catalogue.ownership import not_owned, owners
@@ -27,6 +27,7 @@ CATALOGUERS: tuple[Cataloguer, ...] = (
     rpm.CATALOGUER,
     python.CATALOGUER,
     npm.CATALOGUER,
+    java.CATALOGUER,
 )
 
 WANTS: tuple[str, ...] = (*distro.FILES, *(pattern for each in CATALOGUERS for pattern in each.wants))
