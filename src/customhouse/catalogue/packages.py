@@ -10,8 +10,9 @@
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from customhouse.catalogue import apk, distro, dpkg, java, npm, python, rpm
+from customhouse.catalogue import apk, binaries, distro, dotnet, dpkg, golang, java, npm, python, rpm, rust
 from customhouse.catalogue.cataloguer import Cataloguer, Evidence
 from customhouse.catalogue.distro import Distro
 from customhouse.catalogue.ownership import not_owned, owners
@@ -28,6 +29,10 @@ CATALOGUERS: tuple[Cataloguer, ...] = (
     python.CATALOGUER,
     npm.CATALOGUER,
     java.CATALOGUER,
+    golang.CATALOGUER,
+    rust.CATALOGUER,
+    dotnet.CATALOGUER,
+    binaries.CATALOGUER,
 )
 
 WANTS: tuple[str, ...] = (*distro.FILES, *(pattern for each in CATALOGUERS for pattern in each.wants))
@@ -47,7 +52,8 @@ def catalogue(image: Image) -> Catalogue:
     system = [package for package in found if package.kind == "os"]
     _without_database(evidence, system)
     owned = owners(system, image.fs)
-    found = system + not_owned((package for package in found if package.kind != "os"), owned, image.fs)
+    others = not_owned((package for package in found if package.kind != "os"), owned, image.fs)
+    found = [*system, *_once(others)]
     if len(found) > MOST_PACKAGES:
         evidence.problem("image", f"has more than {MOST_PACKAGES} packages")
     packages = sorted(found[:MOST_PACKAGES], key=lambda p: (p.ecosystem, p.name, p.version, p.path))
@@ -59,6 +65,18 @@ def _packages(cataloguer: Cataloguer, evidence: Evidence) -> Iterator[Package]:
     for reader in cataloguer.readers:
         for entry, reason in evidence.image.unread(reader.name):
             evidence.problem(entry.path, reason)
+
+
+def _once(found: list[Package]) -> Iterator[Package]:
+    """A program of several files (python3.12 and libpython3.12.so) is one package, told of in several places."""
+    programs: dict[str, list[Package]] = {}
+    for package in found:
+        if package.kind == "binary" and package.purl:
+            programs.setdefault(package.purl, []).append(package)
+        else:
+            yield package
+    for first, *more in programs.values():
+        yield replace(first, locations=tuple(package.path for package in more)) if more else first
 
 
 def _without_database(evidence: Evidence, system: list[Package]) -> None:
