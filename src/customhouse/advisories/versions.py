@@ -36,6 +36,7 @@ RPM = frozenset(
     {"AlmaLinux", "Rocky Linux", "Red Hat", "SUSE", "openSUSE", "Mageia", "openEuler", "Photon OS", "Azure Linux"}
     | {"Amazon Linux", "Oracle Linux", "Fedora", "CentOS"}
 )
+REBUILDERS = frozenset({"Root", "Echo", "Seal", "RapidFort"})
 
 
 def _conan_key(version: str) -> Key:
@@ -85,8 +86,9 @@ class VersionOrder:
 
 
 def family(ecosystem: str) -> str:
-    """The ecosystem without its release."""
-    return ecosystem.partition(":")[0]
+    """The ecosystem without its release, and without the vendor who rebuilds its packages (`Root:Debian:12`)."""
+    name, _, rest = ecosystem.partition(":")
+    return rest.partition(":")[0] if name in REBUILDERS and rest else name
 
 
 @lru_cache
