@@ -3,8 +3,8 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ class Installed:
     source_version: str = ""
     purl: str = ""
     path: str = "var/lib/dpkg/status"
+    layer: int = 0
+    properties: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def deb(name: str, version: str, source: str = "", source_version: str = "", ecosystem: str = "Debian:12") -> Installed:

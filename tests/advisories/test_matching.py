@@ -64,11 +64,6 @@ def test_another_release_is_another_ecosystem(matched: Matched) -> None:
     assert report.coverage == {"Debian:12": Coverage.MISSING}
 
 
-def test_fixes_for_paying_customers_do_not_count(matched: Matched) -> None:
-    flaw = record("UBUNTU-CVE-2026-1", fixed_in("Ubuntu:Pro:22.04:LTS", "curl", "9"))
-    assert not matched([deb("curl", "8", ecosystem="Ubuntu:22.04:LTS")], flaw).matches
-
-
 def test_a_record_without_a_release_holds_for_all(matched: Matched) -> None:
     flaw = record("DSA-1-1", fixed_in("Debian", "curl", "9"))
     assert only(matched([deb("curl", "8")], flaw)).id == "DSA-1-1"

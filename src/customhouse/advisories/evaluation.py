@@ -8,11 +8,14 @@
    later `fixed` of the record.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from customhouse.advisories.osv import Affected, Range
 from customhouse.advisories.versions import VersionOrder
+
+_NUMBER = re.compile("0*([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,18 @@ def _in_range(order: VersionOrder, version: str, each: Range) -> list[str] | Non
 
 
 def _listed(order: VersionOrder, version: str, versions: tuple[str, ...]) -> bool:
-    return version in versions or any(order.compare(version, other) == 0 for other in versions)
+    if version in versions:
+        return True
+    start = _first_number(version)
+    if order.spelt_once or not start:
+        return False
+    return any(_first_number(other) == start and order.compare(version, other) == 0 for other in versions)
+
+
+def _first_number(version: str) -> str:
+    """Equal versions begin with the same number, however they are spelt; it is quicker to see than to compare."""
+    found = _NUMBER.search(version)
+    return found[1] if found else ""
 
 
 def _later_fixes(order: VersionOrder, version: str, ranges: Iterable[Range]) -> Iterable[str]:

@@ -1,12 +1,15 @@
 """Which known flaws the packages of an image have, and for which packages that is known at all.
 
-1. Packages of a distribution are looked up by source name and source version, others by their own.
-2. Records that name the same flaw (aliases, or a distribution's record made from one CVE) become one match; a
-   bulletin about several CVEs is left out when each of them is matched by a record of its own.
+1. identity.py says by what a package is looked up, and which records that bear its name are not about it.
+2. Records that name the same flaw (folding.py) become one match.
 3. Coverage is said per ecosystem: `covered`, `missing` (nothing was ever imported as a whole) or `stale` (the import,
    or the newest record in it, is too old). A found match counts whatever the coverage; none found counts only when
-   covered.
-4. Kernel headers hold no kernel: flaws of the source `linux` do not reach them.
+   covered. A package whose name advisories cannot know is `unidentified`, with the reason.
+4. A record of malicious code that lists versions is about these very versions and nothing between them.
+5. A fix that Ubuntu gives to subscribers only is no fix for others: the flaw is there, without a fixed version. Who has
+   a subscriber's build is judged by the subscribers' records.
+6. An rpm's source does not say its epoch: where a record about the source leaves the epoch out too, none is compared.
+7. The severity is that of the records matched; where they do not state one, that of the CVE's own record.
 """
 
 import re
@@ -17,14 +20,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from customhouse.advisories.evaluation import evaluate
-from customhouse.advisories.osv import Advisory, Affected, normal_package
-from customhouse.advisories.severity import Rating, worst
-from customhouse.advisories.versions import VersionOrder
+from customhouse.advisories.evaluation import Hit, evaluate
+from customhouse.advisories.folding import fold
+from customhouse.advisories.identity import BY_BINARY, Lookup, Package, Unidentified, concerns, identify
+from customhouse.advisories.osv import Advisory, Affected
+from customhouse.advisories.severity import Rating
+from customhouse.advisories.specifics import FixState
+from customhouse.advisories.versions import RPM, VersionOrder, family
 
 MAX_AGE = timedelta(days=7)
 NEWEST_RECORD_WITHIN = timedelta(days=400)
-_KERNEL_HEADERS = re.compile(r"linux-(libc-dev(-.*)?|headers(-.*)?|.*-headers-.*|kbuild-.*|doc.*|source.*)")
+_SUBSCRIBERS = re.compile(r"[+~.]?(esm|fips)", re.IGNORECASE)
+_DISPUTED = re.compile(r"\*\* ?DISPUTED ?\*\*|\bdisputed\b", re.IGNORECASE)
+SUBSCRIBERS_ONLY = "the fix is for subscribers of Ubuntu Pro only"
 
 
 class Coverage(StrEnum):
@@ -60,25 +68,6 @@ class Likelihood:
     percentile: float
 
 
-class Package(Protocol):
-    """What is asked of an installed package; the catalogue's fits. Distributions file flaws under `source_*`."""
-
-    @property
-    def ecosystem(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def source_name(self) -> str: ...
-    @property
-    def source_version(self) -> str: ...
-    @property
-    def purl(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-
-
 class AdvisorySource(Protocol):
     """Advisories of one moment: all answers come from the same snapshot."""
 
@@ -106,7 +95,11 @@ class AdvisorySource(Protocol):
 
 @dataclass(frozen=True)
 class Match:
-    """One flaw in one package. `packages` are all binaries of that source; `package` is the first of them."""
+    """One flaw in one package. `packages` are all binaries of that source; `package` is the first of them.
+
+    `aliases` are all other names of the flaw, `records` the records that say so. `rated_by` names the record and the
+    place in it where `severity` stands. `notes` are what a person should know before judging it.
+    """
 
     package: Package
     id: str
@@ -118,11 +111,21 @@ class Match:
     published: datetime | None
     malicious: bool = False
     packages: tuple[Package, ...] = ()
+    records: tuple[str, ...] = ()
+    rated_by: str = ""
+    fix_state: FixState = FixState.UNKNOWN
+    likelihood: Likelihood | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def fixable(self) -> bool:
         """There is a version without the flaw, or the package itself is the flaw and can be left out."""
         return bool(self.fixed_versions) or self.malicious
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name the flaw goes by."""
+        return frozenset((self.id, *self.aliases))
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ class AdvisoryReport:
     snapshot: str = ""
     as_of: Mapping[str, datetime | None] = field(default_factory=dict)
     kev: Coverage = Coverage.MISSING
+    epss: Coverage = Coverage.MISSING
+    unidentified: tuple[tuple[Package, str], ...] = ()
 
     def lacking(self) -> dict[str, Coverage]:
         """Ecosystems of the image about which absence of a match says nothing."""
@@ -155,121 +160,231 @@ def match(
     packages: Iterable[Package], source: AdvisorySource, now: datetime, max_age: timedelta = MAX_AGE
 ) -> AdvisoryReport:
     """Every flaw that the source knows in these packages, worst first."""
-    by_ecosystem: dict[str, dict[tuple[str, str], list[Package]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, dict[Lookup, list[Package]]] = defaultdict(lambda: defaultdict(list))
+    unidentified: list[tuple[Package, str]] = []
+    ecosystems: set[str] = set()
     for package in packages:
-        by_ecosystem[package.ecosystem][_looked_up(package)].append(package)
+        if package.ecosystem:
+            ecosystems.add(package.ecosystem)
+        found = identify(package)
+        if isinstance(found, Unidentified):
+            unidentified.append((package, found.reason))
+        elif isinstance(found, Lookup):
+            ecosystems.add(found.ecosystem)
+            groups[found.ecosystem][found].append(package)
     holdings = source.holdings()
-    found: list[Match] = []
-    for ecosystem, groups in by_ecosystem.items():
-        found += _matches(ecosystem, groups, source)
-    found.sort(key=lambda m: (-m.severity.rank, m.package.ecosystem, m.package.name, m.package.version, m.id))
+    flaws: list[_Flaw] = []
+    for ecosystem, members in groups.items():
+        flaws += _flaws(ecosystem, members, source)
+    matches = _matches(flaws, source)
     return AdvisoryReport(
-        matches=tuple(found),
-        coverage={name: coverage_of(holdings.get(name), now, max_age) for name in sorted(by_ecosystem)},
+        matches=tuple(matches),
+        coverage={name: coverage_of(holdings.get(name), now, max_age) for name in sorted(ecosystems)},
         snapshot=source.snapshot(),
-        as_of={name: holdings[name].imported if name in holdings else None for name in (*sorted(by_ecosystem), "KEV")},
+        as_of={
+            name: holdings[name].imported if name in holdings else None for name in (*sorted(ecosystems), "KEV", "EPSS")
+        },
         kev=coverage_of(holdings.get("KEV"), now, max_age),
+        epss=coverage_of(holdings.get("EPSS"), now, max_age),
+        unidentified=tuple(unidentified),
     )
 
 
-def _looked_up(package: Package) -> tuple[str, str]:
-    if ":" in package.ecosystem or package.ecosystem in ("Wolfi", "Chainguard"):
-        return package.source_name, package.source_version
-    return normal_package(package.ecosystem, package.name), package.version
+@dataclass(frozen=True)
+class _Found:
+    """One record that one version is affected by."""
+
+    statement: Statement
+    fixed: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def advisory(self) -> Advisory:
+        return self.statement.advisory
 
 
-def _matches(
-    ecosystem: str, groups: Mapping[tuple[str, str], list[Package]], source: AdvisorySource
-) -> Iterable[Match]:
+@dataclass(frozen=True)
+class _Flaw:
+    """The records about one flaw, and the packages that have it."""
+
+    packages: tuple[Package, ...]
+    found: tuple[_Found, ...]
+    order: VersionOrder
+
+    @property
+    def cves(self) -> frozenset[str]:
+        return frozenset(cve for each in self.found for cve in cves_of(each.advisory))
+
+
+def cves_of(record: Advisory) -> frozenset[str]:
+    """The CVEs that a record is about; some distributions' bulletins name theirs as `related` only."""
+    return record.cves or frozenset(name for name in record.related if name.startswith("CVE-"))
+
+
+def _flaws(ecosystem: str, groups: Mapping[Lookup, list[Package]], source: AdvisorySource) -> Iterable[_Flaw]:
     order = VersionOrder(ecosystem)
-    present = {
-        key: packages
-        for key, members in groups.items()
-        if (packages := [package for package in members if not _is_kernel_header(package)])
-    }
+    names = sorted({lookup.name for lookup in groups})
     said: dict[str, list[Statement]] = defaultdict(list)
-    names = sorted({name for name, _ in present})
-    for where in dict.fromkeys((ecosystem, ecosystem.split(":")[0])):  # a record may leave the release out
+    for where in _places(ecosystem):
         for statement in source.statements(where, names):
             if statement.advisory.withdrawn is None:
                 said[statement.affected.package].append(statement)
-    found: list[tuple[list[Package], _Hits]] = []
-    for (name, version), packages in present.items():
-        hits = [
-            (statement, hit.fixed)
-            for statement in said[name]
-            if (hit := evaluate(order, version, statement.affected)) is not None
-        ]
-        found += [(packages, group) for group in _folded(hits)]
-    exploited = source.exploited({cve for _, group in found for cve in _cves(group)})
-    return [_one_match(packages, group, order, exploited) for packages, group in found]
+    found: list[tuple[list[Package], list[_Found]]] = []
+    for lookup, packages in groups.items():
+        statements = said.get(lookup.name)
+        if statements:
+            hits = list(_found(order, lookup, packages[0], statements))
+            if hits:
+                found.append((packages, hits))
+    known = source.aliases({hit.advisory.id for _, hits in found for hit in hits})
+    for packages, hits in found:
+        ordered = tuple(sorted(packages, key=lambda p: (p.name, p.purl, p.path)))
+        for group in fold(hits, lambda hit: hit.advisory, known):
+            yield _Flaw(ordered, tuple(group), order)
 
 
-_Hits = list[tuple[Statement, tuple[str, ...]]]
+def _places(ecosystem: str) -> tuple[str, ...]:
+    """Where records about this ecosystem stand: a record may leave the release out; rule 5."""
+    name, _, release = ecosystem.partition(":")
+    places = dict.fromkeys((ecosystem, name))
+    if name == "Ubuntu" and release and not release.startswith("Pro:"):
+        places[f"Ubuntu:Pro:{release}"] = None
+    return tuple(places)
 
 
-def _cves(group: _Hits) -> set[str]:
-    return {cve for statement, _ in group for cve in statement.advisory.cves}
+def _found(order: VersionOrder, lookup: Lookup, package: Package, statements: Iterable[Statement]) -> Iterable[_Found]:
+    about = [each for each in statements if concerns(package, each.advisory, each.affected)]
+    rest = [each for each in about if not each.affected.ecosystem.startswith("Ubuntu:Pro:")]
+    if len(rest) < len(about):
+        yield from _of_ubuntu(order, lookup, rest, [each for each in about if each not in rest])
+        return
+    for statement in rest:
+        hit = _hit(order, lookup, statement)
+        if hit is not None:
+            yield _Found(statement, hit.fixed)
 
 
-def _one_match(packages: list[Package], group: _Hits, order: VersionOrder, exploited: Collection[str]) -> Match:
-    records = {statement.advisory.id: statement.advisory for statement, _ in group}
-    cves = _cves(group)
-    names = {name for record in records.values() for name in (record.id, *record.aliases)} | cves
-    name = next(iter(cves)) if len(cves) == 1 else min(records, key=_rank)
-    ratings = [
-        statement.affected.rating if statement.affected.rating is not Rating.UNKNOWN else statement.advisory.rating
-        for statement, _ in group
-    ]
+def _of_ubuntu(
+    order: VersionOrder, lookup: Lookup, free: Iterable[Statement], paid: list[Statement]
+) -> Iterable[_Found]:
+    """Rule 5."""
+    subscriber = _SUBSCRIBERS.search(lookup.version) is not None
+    judged: set[str] = set()
+    cleared: set[str] = set()
+    if subscriber:
+        for statement in paid:
+            hit = _hit(order, lookup, statement)
+            if hit is not None:
+                yield _Found(statement, hit.fixed)
+            cleared |= _names(statement)
+    for statement in free:
+        judged |= _names(statement)
+        hit = _hit(order, lookup, statement)
+        if hit is not None and _names(statement).isdisjoint(cleared):
+            yield _Found(statement, hit.fixed)
+    if not subscriber:
+        for statement in paid:
+            if _names(statement).isdisjoint(judged) and _hit(order, lookup, statement) is not None:
+                yield _Found(statement, (), (SUBSCRIBERS_ONLY,))
+
+
+def _names(statement: Statement) -> frozenset[str]:
+    return statement.advisory.cves or frozenset((statement.advisory.id,))
+
+
+def _hit(order: VersionOrder, lookup: Lookup, statement: Statement) -> Hit | None:
+    affected, version = statement.affected, lookup.version
+    if statement.advisory.malicious and affected.versions:
+        return Hit() if version in affected.versions else None
+    kind = family(lookup.ecosystem)
+    if kind in RPM and kind not in BY_BINARY and ":" in version:
+        bounds = [value for each in affected.ranges for _, value in each.events if value != "0"]
+        if not any(":" in value for value in bounds):
+            version = version.partition(":")[2]
+    return evaluate(order, version, affected)
+
+
+def _matches(flaws: Collection[_Flaw], source: AdvisorySource) -> list[Match]:
+    cves = {cve for flaw in flaws for cve in flaw.cves}
+    exploited = source.exploited(cves)
+    likely = source.likelihood(cves)
+    unrated = {cve for flaw in flaws if _rating(flaw, {})[0] is Rating.UNKNOWN for cve in flaw.cves}
+    ratings = source.ratings(unrated) if unrated else {}
+    matches = [_match(flaw, exploited, likely, ratings) for flaw in flaws]
+    matches.sort(key=lambda m: (-m.severity.rank, m.package.ecosystem, m.package.name, m.package.version, m.id))
+    return matches
+
+
+def _match(
+    flaw: _Flaw,
+    exploited: Collection[str],
+    likely: Mapping[str, Likelihood],
+    ratings: Mapping[str, tuple[Rating, str]],
+) -> Match:
+    records = {each.advisory.id: each.advisory for each in flaw.found}
+    names = {name for record in records.values() for name in (record.id, *record.aliases)} | flaw.cves
+    name = next(iter(flaw.cves)) if len(flaw.cves) == 1 else min(records, key=_rank)
+    fixed = {version for each in flaw.found for version in each.fixed}
+    severity, rated_by = _rating(flaw, ratings)
     malicious = any(record.malicious for record in records.values())
     published = [record.published for record in records.values() if record.published is not None]
-    fixed = {version for _, versions in group for version in versions}
-    ordered = sorted(packages, key=lambda p: (p.name, p.purl, p.path))
+    scores = [likely[cve] for cve in flaw.cves if cve in likely]
     return Match(
-        package=ordered[0],
+        package=flaw.packages[0],
         id=name,
         aliases=tuple(sorted(names - {name})),
-        fixed_versions=tuple(sorted(fixed, key=order.key)),
-        severity=Rating.CRITICAL if malicious else worst(ratings),
-        kev=not cves.isdisjoint(exploited),
+        fixed_versions=tuple(sorted(fixed, key=flaw.order.key)),
+        severity=severity,
+        kev=not flaw.cves.isdisjoint(exploited),
         summary=next((r.summary for _, r in sorted(records.items(), key=lambda i: _rank(i[0])) if r.summary), ""),
         published=min(published, default=None),
         malicious=malicious,
-        packages=tuple(ordered),
+        packages=flaw.packages,
+        records=tuple(sorted(records)),
+        rated_by=rated_by,
+        fix_state=_fix_state(flaw),
+        likelihood=max(scores, key=lambda each: each.score, default=None),
+        notes=tuple(_notes(flaw)),
     )
 
 
-def _folded(hits: _Hits) -> list[_Hits]:
-    """Rule 2: hits by flaw, in a stable order."""
-    single: _Hits = []
-    bulletins: _Hits = []
-    for hit in hits:
-        upstream = [name for name in hit[0].advisory.upstream if name.startswith("CVE-")]
-        (bulletins if len(upstream) > 1 else single).append(hit)
-    group_of: dict[str, int] = {}
-    groups: dict[int, tuple[set[str], _Hits]] = {}
-    for number, hit in enumerate(sorted(single, key=lambda hit: hit[0].advisory.id)):
-        record = hit[0].advisory
-        names = {record.id, *record.aliases, *record.upstream}
-        members: _Hits = [hit]
-        for other in sorted({group_of[name] for name in names if name in group_of}):
-            known, others = groups.pop(other)
-            names |= known
-            members = others + members
-        groups[number] = names, members
-        group_of.update(dict.fromkeys(names, number))
-    told = {name for names, _ in groups.values() for name in names}
-    folded = [members for _, members in groups.values()]
-    for hit in bulletins:
-        if not hit[0].advisory.cves <= told:
-            folded.append([hit])
-    return folded
+def _rating(flaw: _Flaw, ratings: Mapping[str, tuple[Rating, str]]) -> tuple[Rating, str]:
+    """Rule 7, and where it stands: the worst of what these records say, the distribution's own word first in each."""
+    said: list[tuple[Rating, str]] = []
+    for each in flaw.found:
+        record, own = each.advisory, each.statement.affected
+        if record.malicious:
+            return Rating.CRITICAL, f"{record.id}: malicious"
+        if own.rating is not Rating.UNKNOWN:
+            said.append((own.rating, f"{record.id}: {own.rated_by}"))
+        elif record.rating is not Rating.UNKNOWN:
+            said.append((record.rating, f"{record.id}: {record.rated_by}"))
+    if not said:
+        said = [(ratings[cve][0], f"{cve}: {ratings[cve][1]}") for cve in sorted(flaw.cves) if cve in ratings]
+    return max(said, key=lambda each: each[0].rank, default=(Rating.UNKNOWN, ""))
+
+
+def _fix_state(flaw: _Flaw) -> FixState:
+    states = {
+        FixState.WONT_FIX if SUBSCRIBERS_ONLY in each.notes else each.statement.affected.fix_state(bool(each.fixed))
+        for each in flaw.found
+    }
+    order = (FixState.FIXED, FixState.WONT_FIX, FixState.NOT_FIXED)
+    return next((state for state in order if state in states), FixState.UNKNOWN)
+
+
+def _notes(flaw: _Flaw) -> Iterable[str]:
+    yield from dict.fromkeys(note for each in flaw.found for note in each.notes)
+    if any(_DISPUTED.search(each.advisory.summary) for each in flaw.found):
+        yield "disputed: somebody denies that it is a flaw"
+    specifics = [each.statement.affected.specifics for each in flaw.found]
+    parts = [part for each in specifics for part in each.imports]
+    if parts:
+        what = "functions of " if any(each.symbols for each in specifics) else ""
+        listed = ", ".join(parts[:3]) + (" …" if len(parts) > 3 else "")
+        yield f"only {what}{listed}; whether they are used was not looked at"
 
 
 def _rank(record: str) -> tuple[int, str]:
     order = ("CVE-", "GHSA-", "PYSEC-", "MAL-")
     return next((i for i, prefix in enumerate(order) if record.startswith(prefix)), len(order)), record
-
-
-def _is_kernel_header(package: Package) -> bool:
-    return package.source_name.startswith("linux") and _KERNEL_HEADERS.fullmatch(package.name) is not None

@@ -4,7 +4,8 @@
    who is affected. What only describes the flaw (score, references) never costs the record; it is noted in `flaws`.
 2. GIT ranges and repositories say nothing about installed packages and are passed over.
 3. Budgets: bytes of a record, affected packages, ranges, events, versions, aliases, and the length of each text.
-4. PyPI names are kept in the form of PEP 503, so that a name has one spelling on both sides.
+4. PyPI names are kept in the form of PEP 503, NuGet's and Packagist's in small letters, so that a name has one spelling
+   on both sides.
 5. What databases add under `ecosystem_specific` and `database_specific` is kept where matching needs it (`Specifics`),
    and passed over where it has not the form that is known.
 """
@@ -157,9 +158,10 @@ def from_document(document: object) -> Advisory:
 
 def normal_package(ecosystem: str, name: str) -> str:
     """The one spelling of a package name, by which it is looked up."""
-    if ecosystem.split(":")[0] == "PyPI":
+    kind = ecosystem.partition(":")[0]
+    if kind == "PyPI":
         return re.sub(r"[-_.]+", "-", name).lower()
-    return name
+    return name.lower() if kind in ("NuGet", "Packagist") else name
 
 
 def parse_time(text: object) -> datetime | None:

@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 from customhouse import faults
 from customhouse.accounts.people import Principal
 from customhouse.advisories.feed import FeedBudget, FeedUnreadable, Record, Refused, Tally, in_batches, read_feed
+from customhouse.advisories.identity import Package
 from customhouse.advisories.kev import KevCatalog
 from customhouse.advisories.matching import (
     MAX_AGE,
@@ -29,7 +30,6 @@ from customhouse.advisories.matching import (
     AdvisorySource,
     Holding,
     Likelihood,
-    Package,
     Statement,
     coverage_of,
     match,

@@ -68,10 +68,11 @@ _ORDERS: dict[str, Callable[[str], Key]] = {
 
 
 class VersionOrder:
-    """The order of one ecosystem."""
+    """The order of one ecosystem. `spelt_once`: all versions are spelt as in the archive, so equal is identical."""
 
     def __init__(self, ecosystem: str) -> None:
         self._build = _kept(_ORDERS.get(family(ecosystem), semver_key))
+        self.spelt_once = family(ecosystem) in DPKG | APK | RPM
 
     def key(self, version: str) -> Key:
         """A value that orders as the version does, among those of the same ecosystem family."""
