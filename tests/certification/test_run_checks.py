@@ -9,33 +9,52 @@ from datetime import UTC, datetime
 import pytest
 
 from customhouse.certification.check import Failure, NotApplicable, NotEvaluable, Subject
-from customhouse.certification.checks import run_health, run_health_real, run_start, run_stop
+from customhouse.certification.checks import (
+    run_health,
+    run_health_real,
+    run_logs,
+    run_nocaps,
+    run_nonet,
+    run_proc,
+    run_readonly,
+    run_start,
+    run_stop,
+    run_uid,
+)
 from customhouse.oci.image import load_image
 from customhouse.oci.layer import Wants
 from customhouse.oci.manifest import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 from customhouse.sandbox.runner import (
     Attempt,
+    DeclaredRecord,
     HealthRecord,
     ImageSource,
     MutationRecord,
     ProbeResult,
+    Process,
     RunProfile,
     RunRecord,
     StopRecord,
+    Surface,
 )
 from tests.sandbox.boxes import HONEST, box
 
-ALL = (run_start, run_health, run_health_real, run_stop)
+BEHAVIOUR = (run_logs, run_nocaps, run_nonet, run_proc, run_readonly, run_uid)
+ALL = (run_start, run_health, run_health_real, run_stop, *BEHAVIOUR)
+QUIET = Surface((Process(10, 1, "S", "/app serve"),), (), ())
 MUTATED = MutationRecord("all", 2, unhealthy=True, unhealthy_seconds=2, recovered=True, recovery_seconds=1)
 HEALTHY = HealthRecord(("CMD", "x"), 20, 93, True, 1.5, held=True, mutation=MUTATED)
-GOOD = RunRecord("ran", health=HEALTHY, stop=StopRecord("SIGTERM", 10, 0.1, 0), rung="read_only")
+GOOD = RunRecord(
+    "ran", health=HEALTHY, stop=StopRecord("SIGTERM", 10, 0.1, 0), rung="read_only", log_bytes=9,
+    surface=QUIET, other_user=Attempt("read_only", "", 3.0),
+)  # fmt: skip
 FAILED = RunRecord(
     "failed", "it exited with code 3", attempts=(Attempt("read_only", "it exited", 0.1, 3),), log_tail="no database"
 )
 
 
-def subject(run: RunRecord | None, health=HONEST) -> Subject:
-    made = box(["sh"], health, busybox=False)
+def subject(run: RunRecord | None, health=HONEST, **more) -> Subject:
+    made = box(["sh"], health, busybox=False, **more)
     layer = made.layer
     config = {"mediaType": OCI_CONFIG, "digest": f"sha256:{hashlib.sha256(made.config).hexdigest()}"}
     manifest = json.dumps({
@@ -47,8 +66,12 @@ def subject(run: RunRecord | None, health=HONEST) -> Subject:
     return Subject(image, "1", None, None, None, run, datetime(2026, 11, 23, tzinfo=UTC))  # type: ignore[arg-type]
 
 
-def judge(check, run: RunRecord | None, health=HONEST) -> list[Failure]:
-    return list(check.CHECK.evaluate(subject(run, health), check.CHECK.params))
+def judge(check, run: RunRecord | None, health=HONEST, **more) -> list[Failure]:
+    return list(check.CHECK.evaluate(subject(run, health, **more), check.CHECK.params))
+
+
+def keys(check, run: RunRecord, **more) -> list[str]:
+    return [failure.evidence["key"] for failure in judge(check, run, **more)]
 
 
 @pytest.mark.parametrize("check", ALL)
@@ -75,7 +98,7 @@ def test_a_process_killed_for_its_memory_fails_even_when_the_container_went_on()
     assert judge(run_start, run)[0].evidence["key"] == "memory"
 
 
-@pytest.mark.parametrize("check", [run_health, run_health_real, run_stop])
+@pytest.mark.parametrize("check", [run_health, run_health_real, run_stop, *BEHAVIOUR])
 def test_what_comes_after_the_start_is_not_judged_without_one(check):
     with pytest.raises(NotEvaluable):
         judge(check, FAILED)
@@ -136,6 +159,65 @@ def test_a_container_that_had_to_be_killed_fails(stop):
 
 def test_ending_by_the_signal_or_with_any_other_code_is_fine():
     assert judge(run_stop, replace(GOOD, stop=StopRecord("SIGTERM", 10, 0.2, 143))) == []
+
+
+def test_a_health_that_needs_longer_by_its_own_times_than_by_ours_fails():
+    slow = replace(HEALTHY, declared=DeclaredRecord(False, 40.0, "not healthy within 40 s"))
+    assert keys(run_health, replace(GOOD, health=slow)) == ["health-declared"]
+    assert judge(run_health, replace(GOOD, health=replace(HEALTHY, declared=DeclaredRecord(True, 2.0)))) == []
+
+
+@pytest.mark.parametrize(
+    ("rung", "failing"),
+    [
+        ("read_only", []),
+        ("tmpfs", []),
+        ("writable", [run_readonly]),
+        ("capabilities", [run_readonly, run_nocaps]),
+        ("network", [run_readonly, run_nocaps, run_nonet]),
+    ],
+)
+def test_each_rung_of_the_ladder_is_judged(rung, failing):
+    run = replace(GOOD, rung=rung, attempts=(Attempt("read_only", "it exited", 1.0), Attempt(rung, "", 4.0)))
+    assert [check for check in (run_readonly, run_nocaps, run_nonet) if judge(check, run)] == failing
+
+
+def test_a_start_under_another_user_is_judged_where_there_was_one():
+    (failure,) = judge(run_uid, replace(GOOD, other_user=Attempt("read_only", "it exited", 0.1, 13, log_tail="who?")))
+    assert (failure.evidence["exit_code"], failure.evidence["log_tail"]) == (13, "who?")
+    with pytest.raises(NotEvaluable):
+        judge(run_uid, replace(GOOD, other_user=None))
+
+
+def test_a_silent_container_fails_and_its_log_files_are_named():
+    run = replace(GOOD, log_bytes=0, surface=replace(QUIET, written=("/srv/data", "/var/log/app.log")))
+    (failure,) = judge(run_logs, run)
+    assert failure.evidence["log_files"] == ["/var/log/app.log"]
+
+
+def test_ports_are_compared_both_ways():
+    run = replace(GOOD, surface=replace(QUIET, ports=("22/tcp", "53/udp", "8080/tcp", "40000/udp")))
+    exposed = {"8080/tcp": {}, "53/udp": {}, "9000-9001": {}, "http": {}}
+    assert keys(run_proc, run, ExposedPorts=exposed) == ["listens:22/tcp", "exposes:9000/tcp", "exposes:9001/tcp"]
+
+
+def test_supervisors_remote_logins_and_zombies_are_named():
+    processes = (
+        Process(10, 1, "S", "/usr/bin/python3 /usr/bin/supervisord -n"),
+        Process(11, 10, "S", "sshd: /usr/sbin/sshd -D"),
+        Process(12, 10, "Z", "[worker] <defunct>"),
+        Process(13, 10, "S", "/app/serve --with supervisord"),
+    )
+    run = replace(GOOD, surface=replace(QUIET, processes=processes))
+    assert keys(run_proc, run) == ["process:sshd", "process:supervisord", "zombies"]
+
+
+def test_what_was_written_is_told_and_what_could_not_be_seen_is_no_pass():
+    run = replace(GOOD, surface=Surface(processes=(), ports=None, written=("/srv/state",)))
+    seen = run_proc.CHECK.evaluate(subject(run), run_proc.CHECK.params)
+    assert next(seen).evidence["paths"] == ["/srv/state"]
+    with pytest.raises(NotEvaluable, match="ports"):
+        next(seen)
 
 
 def test_the_parameters_of_the_start_are_those_of_a_run():

@@ -62,6 +62,9 @@ def test_an_honest_health_check_is_proven_real(runner):
     assert (mutation.unhealthy, mutation.recovered, mutation.conclusive) == (True, True, True)
     assert record.stop.exit_code == 0
     assert record.stop.seconds < 1
+    assert [process.state for process in record.surface.processes] == ["S", "S"]
+    assert record.surface.processes[1].command == "httpd -f -p 8080 -h /www"
+    assert (record.surface.ports, record.surface.written) == (("8080/tcp",), ())
     assert record == type(record).from_json(json.loads(json.dumps(record.to_json())))
 
 
@@ -165,6 +168,7 @@ def test_a_worker_that_was_killed_for_its_memory_is_known_at_the_end(runner):
         ("touch /tmp/mine || exit 4", "tmpfs"),
         ("touch /var/mine || exit 4", "writable"),
         ("[ $(id -u) = 0 ] || exit 5; touch /var/mine && chown 7 /var/mine || exit 4", "capabilities"),
+        ("ls /sys/class/net | grep -q eth0 || exit 4; touch /var/mine", "network"),
     ],
 )
 def test_the_strictest_rung_on_which_it_runs_is_recorded(runner, script, rung):
@@ -174,6 +178,31 @@ def test_the_strictest_rung_on_which_it_runs_is_recorded(runner, script, rung):
     assert (record.outcome, record.rung) == ("ran", rung)
     assert record.attempts[0].trouble
     assert record.attempts[-1].trouble == ""
+    assert record.surface.written == (("/var/mine",) if rung not in ("read_only", "tmpfs") else ())
+
+
+def test_a_good_image_is_started_again_under_another_user_and_with_its_declared_times(runner):
+    health = {**HONEST, "Interval": SECOND // 2, "Timeout": 2 * SECOND}
+    script = f"id -u; id -g; [ $(id -u) = 1000 ] || exit 6; {SERVE}"
+    record = runner.run(shell(script, health).source(), replace(PROFILE, other_uid=123456789))
+    assert record.outcome == "ran"
+    assert record.log_tail == "1000\n1000"
+    assert record.log_bytes == 10
+    assert (record.other_user.exit_code, record.other_user.log_tail) == (6, "123456789\n0")
+    assert record.health.declared.reached
+
+
+def test_a_network_of_the_last_rung_leads_nowhere_not_even_to_the_machine(runner):
+    # .1 of its own network is where a bridge has the machine's address.
+    find = "a=$(busybox ip -4 -o addr show eth0 | grep -o 'inet [0-9.]*'); a=${a#inet }; echo ${a%.*}.1"
+    script = (
+        "ls /sys/class/net | grep -q eth0 || exit 4;"
+        f"for to in 192.0.2.1 $({find}); do nc -w 1 $to 22 </dev/null; done; {SERVE}"
+    )
+    record = runner.run(shell(script).source(), replace(PROFILE, rungs=("read_only", "network"), stay_up_seconds=4))
+    assert record.rung == "network"
+    assert len(record.log_tail.splitlines()) == 2
+    assert "refused" not in record.log_tail, "somebody was there to refuse"
 
 
 def test_inside_there_is_no_network_no_capability_and_no_way_to_more(runner):

@@ -2,7 +2,22 @@ import os
 import signal
 import subprocess
 
-from customhouse.sandbox.processes import family, signal_family
+from customhouse.sandbox.processes import end_process, family, listening, read_ports, signal_family, written_paths
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+TABLES = (
+    HEAD
+    + "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000\n"  # 0.0.0.0:8080
+    + "   1: 0100007F:0CEA 00000000:0000 0A 00000000:00000000\n"  # 127.0.0.1
+    + "   2: 0200000A:A1B2 0300000A:01BB 01 00000000:00000000\n"  # a connection
+    + HEAD
+    + "   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0\n"
+    + "   1: 00000000000000000000000001000000:0051 00000000000000000000000000000000:0000 0A 0\n"
+    + "   2: 0000000000000000FFFF00000100007F:0052 00000000000000000000000000000000:0000 0A 0\n"
+    + HEAD
+    + "   0: 00000000:0035 00000000:0000 07 0\n"
+    + HEAD
+)
 
 
 def test_a_family_is_the_first_process_and_all_that_descend_from_it():
@@ -30,3 +45,24 @@ def test_a_first_process_that_is_gone_is_not_reached():
     done = subprocess.Popen(["true"])
     done.wait()
     assert signal_family("f" * 64, done.pid, lambda: [], signal.SIGSTOP) is None
+
+
+def test_listening_ports_are_read_from_the_kernels_tables_without_loopback():
+    assert read_ports(TABLES) == ("53/udp", "80/tcp", "8080/tcp")
+
+
+def test_a_table_that_makes_no_sense_names_no_ports():
+    assert read_ports("") == ()
+    assert read_ports("  0: x y 0A\n" + HEAD * 9 + "  0: 00000000:ZZZZ 0:0 0A\n" + HEAD + "\0 \n") == ()
+
+
+def test_the_ports_of_a_stranger_are_not_told():
+    assert listening("f" * 64, os.getpid()) is None
+    assert listening("f" * 64, 2**30) is None
+    assert not end_process("f" * 64, os.getpid())
+
+
+def test_written_paths_are_the_deepest_ones_outside_of_mounts():
+    changed = ["/var", "/var/lib", "/var/lib/x", "/data", "/data/y", "/etc", "/etc/hosts", "/dev/shm", "/tmp"]
+    assert written_paths(changed, ["/data/", "/tmp"]) == ("/var/lib/x",)
+    assert written_paths(["/database"], ["/data"]) == ("/database",)

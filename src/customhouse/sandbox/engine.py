@@ -56,6 +56,8 @@ from customhouse.sandbox.runtime import (
     repository,
 )
 
+# "Internal" alone leaves the machine itself an address on the bridge, and with it every service that listens there.
+NO_GATEWAY = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 MOST_MESSAGE = 2000
 MOST_COMMAND = 200
 KILL_SECONDS = 5.0
@@ -141,7 +143,9 @@ class Engine:
 
     def network(self, marks: Marks) -> str:
         with _spoken():
-            self._api.create_network(marks.network, driver="bridge", internal=True, labels=marks.labels)
+            self._api.create_network(
+                marks.network, driver="bridge", internal=True, options=NO_GATEWAY, labels=marks.labels
+            )
         return marks.network
 
     def create(self, marks: Marks, spec: ContainerSpec) -> str:

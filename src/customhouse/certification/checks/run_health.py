@@ -1,4 +1,5 @@
-"""RUN-HEALTH: a declared health-check becomes healthy in the time it declares, and goes on passing."""
+"""RUN-HEALTH: a declared health-check becomes healthy in the time it declares, and goes on passing: with shortened
+times, and with the declared ones where these fit into the budget."""
 
 from collections.abc import Iterator, Mapping
 
@@ -35,6 +36,12 @@ def healthy(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
                 "probes": [_shown(probe) for probe in run.health.probes[-LAST_PROBES:]],
                 "log_tail": run.log_tail,
             },
+        )
+    elif run.health.declared is not None and not run.health.declared.reached:
+        declared_run = run.health.declared
+        yield Failure(
+            f"with its declared times: {declared_run.trouble}",
+            {"key": "health-declared", "test": list(run.health.test), "waited_seconds": declared_run.seconds},
         )
 
 
