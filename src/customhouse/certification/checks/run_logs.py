@@ -12,10 +12,8 @@ def logs(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     run = served(subject)
     if run.log_bytes == 0:
         written = run.surface.written if run.surface is not None and run.surface.written is not None else ()
-        yield Failure(
-            "it wrote nothing to stdout or stderr",
-            {"key": "logs", "log_files": [path for path in written if "log" in path][:20]},
-        )
+        files: list[JSON] = [path for path in written if "log" in path]
+        yield Failure("it wrote nothing to stdout or stderr", {"key": "logs", "log_files": files[:20]})
 
 
 CHECK = Check(
