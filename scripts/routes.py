@@ -19,7 +19,7 @@ from customhouse.publication.http import Withdrawal
 from customhouse.registry.wire import Target
 from customhouse.replication.http import NewMirror, Rotation
 from customhouse.repositories.http import NewQuota, NewRetention, NewRule
-from customhouse.review.http import Decision, NewSubmission, NewWaiver
+from customhouse.review.http import Decision, NewSubmission, NewWaiver, OtherPolicy
 from customhouse.sources.http import NewSource
 from customhouse.trust import http as trust_http
 
@@ -353,6 +353,11 @@ API = {
     "POST /api/v1/submissions/{id}/retry": Operation("examine again", PEOPLE, _ok(SUBMISSION)),
     "POST /api/v1/submissions/{id}/withdraw": Operation(
         "take an official image back: `reason`", PEOPLE, _ok(SUBMISSION), body=Withdrawal
+    ),
+    "GET /api/v1/policy": Operation("the policy of this hub", SIGNED_IN, _ok(given("name digest document"))),
+    "POST /api/v1/policy/test": Operation(
+        "what another policy would say of what is certified; nothing is changed", JUDGES,
+        _ok({JSON: fields("certifications:list other_parameters:list next:text/null")}), body=OtherPolicy,
     ),
     "GET /api/v1/waivers": Operation(
         "the waivers in force", "members of publishers, certifiers", _ok(listed("waivers", WAIVER, pages=False))

@@ -11,6 +11,7 @@ from customhouse.advisories.store import AdvisoriesStore
 from customhouse.audit import Audit, Entry
 from customhouse.blobs.files import FileBlobs
 from customhouse.certification.check import discover
+from customhouse.certification.comparison import Rehearsal
 from customhouse.certification.examination import Examiner
 from customhouse.certification.policy import Policy
 from customhouse.certification.service import CertificationService
@@ -107,6 +108,7 @@ class Rooms:
         self.review = ReviewService(
             review_store, self.certification, self.audit, clock, self._wake, self.policy.required
         )
+        self.rehearsal = Rehearsal(self.store, self.policy, CHECKS, waivers_of(review_store, clock), HOST, clock)
         root = PrivateKey.generate()
         self.keys = HubKeys(
             root.with_certificate(root_certificate(root, f"{HOST}/*", clock())), PrivateKey.generate(),

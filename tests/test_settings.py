@@ -134,9 +134,10 @@ def test_a_bucket_is_opened_as_every_s3_client_opens_it(tmp_path: Path) -> None:
 
 
 def test_paths_are_paths_and_secrets_are_not_shown(tmp_path: Path) -> None:
-    made = load(tmp_path, {"CUSTOMHOUSE_ADMIN_PASSWORD": "a secret word"}, policy=Path("p.toml"))
-    assert made.policy == Path("p.toml") and "a secret word" not in repr(made)
-    assert load(write(tmp_path, "policy = 'q.toml'"), {}).policy == Path("q.toml")
+    pair = {"tls_key": Path("p.pem"), "tls_certificate": "c.pem"}
+    made = load(tmp_path, {"CUSTOMHOUSE_ADMIN_PASSWORD": "a secret word"}, **pair)
+    assert made.tls_key == Path("p.pem") and "a secret word" not in repr(made)
+    assert load(write(tmp_path, "master_key_file = 'q'"), {}).master_key_file == Path("q")
 
 
 def test_what_a_client_is_told() -> None:

@@ -115,7 +115,7 @@ def api_routes(hub: Hub, counts: Counted | None = None) -> list[Route]:
     principal_of = hub.accounts.principal_of
 
     def submission_json(row: Submission) -> dict[str, Any]:
-        return review_http.as_json(row, hub.settings.host, hub.review.approvals(row))
+        return review_http.as_json(row, hub.settings.host, hub.review.approvals(row), hub.clock())
 
     return [
         *accounts_http.routes(hub.accounts, hub.settings.host, hub.clients),
@@ -124,7 +124,7 @@ def api_routes(hub: Hub, counts: Counted | None = None) -> list[Route]:
         *sources_http.routes(hub.sources, principal_of),
         *repositories_http.routes(hub.repositories, hub.registry.rules, principal_of),
         *replication_http.routes(hub.replication, hub.mirroring, principal_of),
-        *review_http.routes(hub.certification, hub.review, principal_of),
+        *review_http.routes(hub.certification, hub.review, hub.rehearsal, principal_of),
         *publication_http.routes(
             hub.publication, principal_of, submission_json, lambda: bundle(hub), hub.accounts.allowed
         ),

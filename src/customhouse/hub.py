@@ -32,6 +32,7 @@ from customhouse.advisories.store import AdvisoriesStore
 from customhouse.audit import Audit
 from customhouse.blobs.choice import open_blobs
 from customhouse.certification.check import discover
+from customhouse.certification.comparison import Rehearsal
 from customhouse.certification.examination import Examiner
 from customhouse.certification.policy import Policy
 from customhouse.certification.service import CertificationService
@@ -127,9 +128,8 @@ class Hub:
         self.enrolment.before_verify = self.signers.align
         self.advisories = AdvisoriesService(AdvisoriesStore(self.database), self.audit, clock)
         checks = discover()
-        self.policy = _policy(settings.policy).bind(checks)
+        self.policy = Policy.load(settings.policy).bind(checks)
         self.runner = _runner(settings, clock)
-        max_age = self.policy.advisories_max_age
         review_store, certification_store = ReviewStore(self.database), CertificationStore(self.database)
         self.certification = CertificationService(
             certification_store, audit=self.audit, clock=clock, host=host, wake=self.wake,
@@ -144,7 +144,8 @@ class Hub:
             registry=self.registry,
             enrolment=self.enrolment,
             examiner=Examiner(
-                checks, self.policy, lambda packages: self.advisories.match(packages, max_age), self.runner, clock
+                checks, self.policy,
+                lambda packages: self.advisories.match(packages, self.policy.advisories_max_age), self.runner, clock,
             ),
             waivers=waivers_of(review_store, clock),
             bring=remote.bring,
@@ -155,6 +156,9 @@ class Hub:
         self.enrolment.after_enrolled = self.wake
         self.review = ReviewService(
             review_store, self.certification, self.audit, clock, self.wake, self.policy.required
+        )
+        self.rehearsal = Rehearsal(
+            certification_store, self.policy, checks, waivers_of(review_store, clock), host, clock
         )
         self.publication = PublicationService(
             certification=self.certification,
@@ -371,15 +375,6 @@ def _runner(settings: Settings, clock: Callable[[], datetime]) -> Runner:
     from customhouse.sandbox.docker_engine import DockerEngine  # its library is slow to load, and not always needed
 
     return DockerEngine(clock, url=url, hub=f"customhouse-{mark}")
-
-
-def _policy(path: Path | None) -> Policy:
-    if path is None:
-        return Policy.default()
-    try:
-        return Policy.parse(path.read_bytes())
-    except OSError as error:
-        raise Invalid(f"the policy {path} cannot be read: {error.strerror}") from error
 
 
 def _administrator_password(settings: Settings) -> str:

@@ -43,7 +43,7 @@ class Settings:
     data: Path
     listen: str = field(default="127.0.0.1:5443", metadata={"help": "address and port to listen on"})
     url: str = field(default="https://localhost:5443", metadata={"help": "public URL; fixed by the first signature"})
-    policy: Path | None = field(default=None, metadata={"help": "policy file; without one, the shipped default"})
+    policy: str = field(default="baseline", metadata={"help": "name of a shipped policy, or path of a file"})
     database: str = field(default="", metadata={"help": "database URL; without one, SQLite in the data directory"})
     blobs: str = field(
         default="", metadata={"help": "s3://BUCKET/PREFIX for layers and configs; without one, the data directory"}

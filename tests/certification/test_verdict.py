@@ -7,7 +7,7 @@ import pytest
 
 from customhouse.certification.findings import Finding, Outcome, Severity, fingerprint
 from customhouse.certification.policy import Policy
-from customhouse.certification.verdict import Verdict, grade, judge
+from customhouse.certification.verdict import Verdict, judge
 from customhouse.certification.waiver import InvalidWaiver, Waiver, in_force
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -159,17 +159,6 @@ def test_the_digest_changes_with_what_was_decided_and_not_with_words_or_order() 
     assert digest != verdict(one, two, fails("MAN-SIZE", path="b")).digest
     assert digest != verdict(one, two, waivers=(waiver(check="MAN-SIZE"),)).digest
     assert digest != verdict(one, two, policy=Policy.parse((POLICY.text + "# other").encode())).digest
-
-
-def test_a_grade_is_the_share_of_points_and_counts_a_check_once() -> None:
-    high = [passed(f"CFG-X{number}") for number in range(9)]
-    assert grade([*high, passed("CFG-HEALTH")]) == "A"
-    one_lost = [*high, fails("CFG-HEALTH", path="a"), fails("CFG-HEALTH", path="b")]
-    assert grade(one_lost) == "B", "90 of 100 is not above 90"
-    assert grade([fails(f"CFG-Y{number}", Severity.HIGH) for number in range(9)] + high[:1]) == "F"
-    assert grade([passed("MAN-DIGEST")]) == "A" and grade([]) == "F"
-    assert grade([*high, Finding("CFG-Z", Outcome.NOT_APPLICABLE, Severity.HIGH, "x")]) == "A"
-    assert grade([*high[:4], unknown("RUN-HEALTH-REAL")]) == "B", "no answer earns no points"
 
 
 def test_findings_and_verdicts_survive_json() -> None:

@@ -56,7 +56,7 @@ def village(dockerd: Dockerd) -> Iterator[Town]:
 def court(dockerd: Dockerd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """A hub whose policy wants two certifiers for every image."""
     policy = tmp_path_factory.mktemp("policy") / "two.toml"
-    shipped = Path(customhouse.certification.__file__).with_name("policies").joinpath("default.toml").read_text()
+    shipped = Path(customhouse.certification.__file__).with_name("policies").joinpath("baseline.toml").read_text()
     policy.write_text(shipped.replace("approvals = 1", "approvals = 2").replace('"on_findings"', '"always"'))
     with opened(dockerd, "none", "--policy", str(policy)) as place:
         yield place

@@ -104,7 +104,7 @@ def test_people_are_told_where_it_is_from_and_what_comes_next(rooms: Rooms, inta
     row = intake.submit(PAULA, Origin.parse(str(ORIGIN), "https://notary.vendor.example"), WEB, "1")
     with rooms.database.write() as tx:
         intake.move(tx, row, State.REJECTED, "the signature does not hold")
-    lines = submission_lines(review_http.as_json(intake.get(row.id), HOST, []))
+    lines = submission_lines(review_http.as_json(intake.get(row.id), HOST, [], rooms.clock()))
     assert "  source    registry.vendor.example/app:2, signed at https://notary.vendor.example" in lines
     assert lines[-1] == (
         "  next      Correct what is named above, sign it there, then: customhouse submit "
@@ -125,7 +125,7 @@ def door(rooms: Rooms, intake: CertificationService) -> Iterator[Any]:
     with TestClient(
         Starlette(
             routes=[
-                *review_http.routes(intake, rooms.review, principal_of),
+                *review_http.routes(intake, rooms.review, rooms.rehearsal, principal_of),
                 *sources_http.routes(rooms.sources, principal_of),
             ]
         )

@@ -5,7 +5,8 @@
    believes in would not exist.
 3. Nothing passes by absence (S5): a check without an answer needs review unless the policy names that very check.
 4. `bind` ties a policy to the checks there are; after that `required` names every check a verdict must have seen.
-5. Some checks are verification, not taste: that the bytes are those that were signed. No policy and no waiver lets
+5. `[grade]` says how a certification ages (grade.py), `[waivers]` how many people a waiver needs beside its author.
+6. Some checks are verification, not taste: that the bytes are those that were signed. No policy and no waiver lets
    anything but their pass through.
 """
 
@@ -15,20 +16,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 from customhouse.certification.check import Check
 from customhouse.certification.findings import JSON, Finding, Outcome, Severity
+from customhouse.certification.grade import LETTERS, Ageing, Days
 from customhouse.errors import Invalid
 from customhouse.oci.digest import Digest
 
 MAX_POLICY_BYTES = 1024 * 1024
+DEFAULT = "baseline"
+_FOLDER = files("customhouse.certification").joinpath("policies")
 VERIFICATION = frozenset({"MAN-DIGEST"})
-_TOP = {"version", "name", "description", "severity", "outcomes", "review", "advisories", "checks"}
+_TOP = {"version", "name", "description", "severity", "outcomes", "review", "advisories", "checks", "grade", "waivers"}
 _CHECK_KEYS = {"action", "severity", "params", "not_evaluable", "error"}
 _ID = re.compile(r"[A-Z]{2,4}(-[A-Z0-9]+)+")
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?")
+
+
+@cache
+def shipped() -> tuple[str, ...]:
+    """The names of the policies of the product."""
+    return tuple(sorted(each.name.removesuffix(".toml") for each in _FOLDER.iterdir() if each.name.endswith(".toml")))
 
 
 class Action(StrEnum):
@@ -77,6 +89,8 @@ class Policy:
     error: Action
     review: Review
     advisories_max_age: timedelta
+    ageing: Ageing
+    waiver_approvals: int
     rules: Mapping[str, Rule]
     text: str = field(repr=False, default="")
     required: frozenset[str] = frozenset()
@@ -88,8 +102,26 @@ class Policy:
 
     @classmethod
     def default(cls) -> "Policy":
-        """The policy that is shipped."""
-        return cls.parse(files("customhouse.certification").joinpath("policies/default.toml").read_bytes())
+        """The policy where none is named."""
+        return cls.shipped(DEFAULT)
+
+    @classmethod
+    def shipped(cls, name: str) -> "Policy":
+        """One of the policies of the product. Raises PolicyError for a name that is none."""
+        if name not in shipped():
+            raise PolicyError(f"no policy called {name!r} is shipped; there are {', '.join(shipped())}")
+        return cls.parse(_FOLDER.joinpath(f"{name}.toml").read_bytes())
+
+    @classmethod
+    def load(cls, name: str) -> "Policy":
+        """A policy by the name of a shipped one, or by the path of a file. Raises PolicyError."""
+        if name in shipped():
+            return cls.shipped(name)
+        try:
+            return cls.parse(Path(name).read_bytes())
+        except OSError as error:
+            there = ", ".join(shipped())
+            raise PolicyError(f"{name!r} is no shipped policy ({there}) and no file: {error.strerror}") from None
 
     def bind(self, checks: Iterable[Check]) -> "Policy":
         """The policy for these checks. Raises PolicyError when it names a check or parameter that is not there."""
@@ -173,6 +205,8 @@ class _Reader:
             error=self.no_answer(outcomes, "error"),
             review=self.review(),
             advisories_max_age=self.max_age(),
+            ageing=self.ageing(),
+            waiver_approvals=self.waiver_approvals(),
             rules=self.rules(),
             text=self.text,
         )
@@ -208,6 +242,32 @@ class _Reader:
         if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days <= 3650:
             raise self.wrong("max_age_days is a number of days above 0", ("advisories", "max_age_days"))
         return timedelta(days=days)
+
+    def ageing(self) -> Ageing:
+        document = self.table("grade")
+        self.known(document, {"critical", "high", "examined"}, ("grade",))
+        usual = Ageing()
+        flaws = {name: self.days(document, name, usual.flaws[name]) for name in ("critical", "high")}
+        return Ageing(flaws, self.days(document, "examined", usual.examined))
+
+    def days(self, document: dict[str, Any], key: str, usual: Days) -> Days:
+        found = document.get(key, dict(usual))
+        if not isinstance(found, dict):
+            raise self.wrong(f"{key} is a table of days by letter: {{ A = 0, B = 7 }}", ("grade", key))
+        self.known(found, set(LETTERS[:-1]), ("grade", key))
+        ordered = [found[letter] for letter in LETTERS if letter in found]
+        if not all(type(each) is int and 0 <= each <= 36_500 for each in ordered) or ordered != sorted(ordered):
+            raise self.wrong(f"the days of {key} are whole numbers that do not fall from A to E", ("grade", key))
+        return found
+
+    def waiver_approvals(self) -> int:
+        waivers = self.table("waivers")
+        self.known(waivers, {"approvals"}, ("waivers",))
+        approvals = waivers.get("approvals", 0)
+        if type(approvals) is not int or not 0 <= approvals <= 100:
+            why = "approvals is a number of people beside the waiver's author, from 0 to 100"
+            raise self.wrong(why, ("waivers", "approvals"))
+        return approvals
 
     def rules(self) -> dict[str, Rule]:
         found = {}

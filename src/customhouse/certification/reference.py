@@ -15,7 +15,7 @@ This page is generated from the checks themselves (`scripts/reference.py`); do n
 A check ends in `pass`, `fail`, `not_applicable` (the question has no meaning for this image), `not_evaluable` (it has,
 and the answer could not be had) or `error`. What follows from that is said by the policy: **block** refuses the image,
 **review** waits for people, **note** is only reported. The columns show the policy that is shipped
-([default.toml](../../src/customhouse/certification/policies/default.toml)); `customhouse serve --policy FILE` uses
+([baseline.toml](../../src/customhouse/certification/policies/baseline.toml)); `customhouse serve --policy FILE` uses
 another one.
 
 ```toml

@@ -79,6 +79,10 @@ class CertificationService:
 
     # ---- intake
 
+    def now(self) -> datetime:
+        """The moment by the clock of this service."""
+        return self._clock()
+
     def accepted(self, tx: "Connection", update: TrustUpdate) -> None:
         """A trust update was accepted: one submission for each new or changed tag, in its transaction."""
         repository = update.gun.repository

@@ -7,21 +7,19 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from customhouse.certification.findings import JSON, Finding, Outcome, Severity
+from customhouse.certification.grade import Grade, grade
 from customhouse.certification.policy import VERIFICATION, Action, Policy
 from customhouse.certification.waiver import Waiver
 from customhouse.oci.digest import Digest
 
 Value = Literal["certified", "needs_review", "refused"]
 
-# What a check is worth to the grade, by severity; the gate's own checks are worth nothing, they must hold anyway.
-POINTS = {Severity.BLOCK: 0, Severity.HIGH: 20, Severity.MEDIUM: 10, Severity.LOW: 5, Severity.INFO: 0}
-GRADES = ((90, "A"), (70, "B"), (50, "C"), (30, "D"), (10, "E"))
 MOST_NAMED = 3
 
 
@@ -31,11 +29,16 @@ class Verdict:
     is the number of people who must agree before publication."""
 
     value: Value
-    grade: str
+    graded: Grade
     reason: str
     findings: tuple[Finding, ...]
     approvals: int
     digest: Digest
+
+    @property
+    def grade(self) -> str:
+        """The letter of the day of the verdict."""
+        return self.graded.letter
 
     def needing_people(self, why: str) -> "Verdict":
         """The same findings, to be looked at by somebody all the same; approvals are bound to the reason too."""
@@ -53,6 +56,8 @@ class Verdict:
         return {
             "value": self.value,
             "grade": self.grade,
+            "score": self.graded.score,
+            "grade_steps": [step.as_json() for step in self.graded.steps],
             "reason": self.reason,
             "findings": [finding.as_json() for finding in self.findings],
             "approvals": self.approvals,
@@ -77,30 +82,12 @@ def judge(findings: Sequence[Finding], policy: Policy, waivers: Sequence[Waiver]
     ordered = tuple(sorted(judged, key=lambda item: (item.check, item.platform or "", item.fingerprint)))
     return Verdict(
         value=value,
-        grade="F" if value == "refused" else grade(judged),
+        graded=grade(judged, policy.ageing, now, refused=value == "refused"),
         reason=reason,
         findings=ordered,
         approvals=0 if value == "refused" else policy.approvals(value == "needs_review"),
         digest=_digest(value, ordered, policy),
     )
-
-
-def grade(findings: Iterable[Finding]) -> str:
-    """A to F: the share of points earned by checks that gave an answer or should have. A check counts once per
-    platform, by its worst failure; a waived failure is still a point lost."""
-    worst: dict[tuple[str, str | None], Severity] = {}
-    lost: set[tuple[str, str | None]] = set()
-    for item in findings:
-        if item.outcome is Outcome.NOT_APPLICABLE:
-            continue
-        place = (item.check, item.platform)
-        if item.outcome is not Outcome.PASS:
-            lost.add(place)
-        worst[place] = max(worst.get(place, Severity.INFO), item.severity, key=lambda severity: severity.rank)
-    possible = sum(POINTS[severity] for severity in worst.values())
-    earned = sum(POINTS[severity] for place, severity in worst.items() if place not in lost)
-    share = 100 * earned / possible if possible else 100.0 if worst else 0.0
-    return next((letter for limit, letter in GRADES if share > limit), "F")
 
 
 def _absent(findings: Sequence[Finding], policy: Policy) -> list[Finding]:

@@ -16,20 +16,19 @@ from customhouse.oci.digest import Digest
 from customhouse.oci.reference import Reference
 
 ANY = click.Path(exists=True, path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SOCKET = Path("/var/run/docker.sock")
 
 
 @click.command()
 @click.argument("name", metavar="PATH|REFERENCE")
-@click.option("--policy", type=FILE, help="Policy; the shipped one if not given.")
+@click.option("--policy", default="baseline", show_default=True, metavar="NAME|FILE", help="Policy to judge by.")
 @click.option("--advisories", multiple=True, type=ANY, help="OSV dumps and KEV lists; may be repeated.")
 @click.option("--engine", default="auto", show_default=True, help="Container engine: auto, none, or its URL.")
 @click.option("--tag", help="The tag it is meant for, which some checks look at.")
 @reporting
 @connected
 def check(
-    out: Output, connections: Connections, name: str, policy: Path | None, advisories: tuple[Path, ...], engine: str,
+    out: Output, connections: Connections, name: str, policy: str, advisories: tuple[Path, ...], engine: str,
     tag: str | None,
 ) -> int:
     """Run the hub's checks on an image, without a hub; exits 0 only if it would be certified."""
@@ -50,7 +49,7 @@ def check(
 
 
 def _examine(
-    image: LocalImage, name: str, tag: str, policy_file: Path | None, advisories: Sequence[Path], address: str
+    image: LocalImage, name: str, tag: str, policy_name: str, advisories: Sequence[Path], address: str
 ) -> dict[str, Any]:
     from customhouse.advisories.matching import match
     from customhouse.advisories.memory import MemoryAdvisories
@@ -64,7 +63,7 @@ def _examine(
 
     now = system_clock()
     checks = discover()
-    policy = (Policy.parse(policy_file.read_bytes()) if policy_file else Policy.default()).bind(checks)
+    policy = Policy.load(policy_name).bind(checks)
     source = MemoryAdvisories.load(advisories, now)
     examiner = Examiner(
         checks=checks,

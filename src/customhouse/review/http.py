@@ -4,10 +4,13 @@ GET  /api/v1/submissions[?repository=&state=&publisher=&limit=&after=]   /api/v1
 POST /api/v1/submissions {"source", "trust_server", "repository", "tag"}
 GET  /api/v1/submissions/{id}   /api/v1/submissions/{id}/events?after=N&wait=SECONDS
 POST /api/v1/submissions/{id}/{approve|reject|retry} {"reason"}
+GET /api/v1/policy   POST /api/v1/policy/test {"document", "after", "limit"}
 GET|POST /api/v1/waivers   DELETE /api/v1/waivers/{id}
 """
 
 import asyncio
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,15 +22,18 @@ from starlette.routing import Route
 
 from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.accounts.people import Principal
+from customhouse.certification.comparison import Rehearsal
+from customhouse.certification.grade import letter_at
 from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import FINAL, RESTING, State, Submission
 from customhouse.enrolment.origin import Origin
 from customhouse.errors import Invalid
 from customhouse.oci.reference import Reference
 from customhouse.problem import Page, read_json, reply, routes_of_api
-from customhouse.review.service import ReviewService
+from customhouse.review.service import NotAReviewer, ReviewService
 
 LONGEST_WAIT, POLL = 25.0, 0.25
+MOST_REHEARSED = 100
 READERS = 4  # who submits from another server at the same time
 
 
@@ -46,6 +52,14 @@ class NewSubmission(msgspec.Struct):
     trust_server: str = ""
 
 
+class OtherPolicy(msgspec.Struct):
+    """The body of POST /api/v1/policy/test: a policy document, and which page of the certifications."""
+
+    document: str
+    after: str = ""
+    limit: int = 50
+
+
 class NewWaiver(msgspec.Struct):
     """The body of POST /api/v1/waivers; `days` is how long it lasts."""
 
@@ -58,8 +72,10 @@ class NewWaiver(msgspec.Struct):
     purl: str | None = None
 
 
-def as_json(row: Submission, host: str, approvals: list[str], *, findings: bool = True) -> dict[str, Any]:
-    """A submission as the API and `--json` give it."""
+def as_json(
+    row: Submission, host: str, approvals: list[str], now: datetime, *, findings: bool = True
+) -> dict[str, Any]:
+    """A submission as the API and `--json` give it; the grade is that of `now`, `grade_steps` say when it drops."""
     verdict = row.verdict or {}
     value: dict[str, Any] = {
         "id": row.id,
@@ -67,7 +83,7 @@ def as_json(row: Submission, host: str, approvals: list[str], *, findings: bool 
         "digest": str(row.digest),
         "state": row.state.value,
         "verdict": verdict.get("value"),
-        "grade": verdict.get("grade"),
+        "grade": letter_at(verdict["grade"], verdict.get("grade_steps", []), now) if verdict.get("grade") else None,
         "official_reference": row.official_reference(host),
         "reason": row.reason,
         "publisher": row.publisher,
@@ -82,6 +98,7 @@ def as_json(row: Submission, host: str, approvals: list[str], *, findings: bool 
     }
     if findings:
         value["findings"] = verdict.get("findings", [])
+        value["score"], value["grade_steps"] = verdict.get("score"), verdict.get("grade_steps", [])
         value["inputs"] = verdict.get("inputs", {})
     return value
 
@@ -89,16 +106,20 @@ def as_json(row: Submission, host: str, approvals: list[str], *, findings: bool 
 class Door:
     """The handlers, over the two services."""
 
-    def __init__(self, certification: CertificationService, review: ReviewService, principal_of: PrincipalOf) -> None:
+    def __init__(
+        self, certification: CertificationService, review: ReviewService, rehearsal: Rehearsal,
+        principal_of: PrincipalOf,
+    ) -> None:
         self._certification, self._review, self._principal_of = certification, review, principal_of
-        self._readers = CapacityLimiter(READERS)
+        self._rehearsal = rehearsal
+        self._readers, self._rehearsing = CapacityLimiter(READERS), CapacityLimiter(1)
 
     async def _who(self, request: Request) -> Principal:
         return await signed_in(request, self._principal_of)
 
     def _json(self, row: Submission, *, findings: bool = True) -> dict[str, Any]:
         approvals = self._review.approvals(row) if findings else []
-        return as_json(row, self._certification.host, approvals, findings=findings)
+        return as_json(row, self._certification.host, approvals, self._certification.now(), findings=findings)
 
     async def page(self, request: Request) -> Response:
         """Newest first."""
@@ -181,6 +202,24 @@ class Door:
         row = await run_in_threadpool(self._certification.retry, who, request.path_params["id"])
         return reply(await run_in_threadpool(self._json, row))
 
+    async def policy(self, request: Request) -> Response:
+        """The policy of this hub."""
+        await self._who(request)
+        policy = self._rehearsal.policy
+        return reply({"name": policy.name, "digest": str(policy.digest), "document": policy.text})
+
+    async def policy_test(self, request: Request) -> Response:
+        """What another policy would say of what is certified."""
+        who, body = await self._who(request), await read_json(request, OtherPolicy)
+        if not who.certifies:
+            raise NotAReviewer
+        if not 1 <= body.limit <= MOST_REHEARSED:
+            raise Invalid(f"limit must be a number from 1 to {MOST_REHEARSED}")
+        page = await to_thread.run_sync(
+            self._rehearsal.page, body.document.encode(), body.after or None, body.limit, limiter=self._rehearsing
+        )
+        return reply(asdict(page))
+
     async def waivers(self, request: Request) -> Response:
         """All in force; POST adds one."""
         who = await self._who(request)
@@ -202,9 +241,11 @@ class Door:
         return Response(status_code=204)
 
 
-def routes(certification: CertificationService, review: ReviewService, principal_of: PrincipalOf) -> list[Route]:
+def routes(
+    certification: CertificationService, review: ReviewService, rehearsal: Rehearsal, principal_of: PrincipalOf
+) -> list[Route]:
     """The door, answering errors as problem+json."""
-    door = Door(certification, review, principal_of)
+    door = Door(certification, review, rehearsal, principal_of)
     one = "/api/v1/submissions/{id:str}"
     return routes_of_api(
         [
@@ -216,6 +257,8 @@ def routes(certification: CertificationService, review: ReviewService, principal
             Route(f"{one}/approve", door.approve, methods=["POST"]),
             Route(f"{one}/reject", door.reject, methods=["POST"]),
             Route(f"{one}/retry", door.retry, methods=["POST"]),
+            Route("/api/v1/policy", door.policy),
+            Route("/api/v1/policy/test", door.policy_test, methods=["POST"]),
             Route("/api/v1/waivers", door.waivers, methods=["GET", "POST"]),
             Route("/api/v1/waivers/{id:str}", door.end_waiver, methods=["DELETE"]),
         ]

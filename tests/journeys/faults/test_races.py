@@ -19,7 +19,7 @@ from tests.journeys.faults.site import Site
 from tests.peers.postgresql import PostgreSQL
 from tests.publisher import Publisher, image
 
-SHIPPED = Path(customhouse.certification.__file__).with_name("policies") / "default.toml"
+SHIPPED = Path(customhouse.certification.__file__).with_name("policies") / "baseline.toml"
 TWO = SHIPPED.read_text().replace("approvals = 1", "approvals = 2")
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]
 
