@@ -123,15 +123,18 @@ def test_the_guide_for_certifiers(stage: Stage, tmp_path: Path) -> None:
     stage.play(ROOT / "docs" / "certifiers.md")
 
 
-@needs_docker
-def test_the_guide_to_policies(stage: Stage) -> None:
+def test_the_guide_to_policies(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "none")
     stage.open()
     stage.user("alice", "publisher", signed_in=True)
     stage.user("dora", "certifier", signed_in=True)
     stage.publisher("acme", "alice")
     stage.enrol("acme", "alice")
     stage.push("alice", stage.archive(images.minimal_server_image(), "web.tar"), "staging/acme/web:1.0.0", "published")
-    stage.play(ROOT / "docs" / "policies.md")
+    try:
+        stage.play(ROOT / "docs" / "policies.md")
+    finally:
+        stage.close()
 
 
 @pytest.mark.needs("curl")
