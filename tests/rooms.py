@@ -11,9 +11,9 @@ from customhouse.advisories.store import AdvisoriesStore
 from customhouse.audit import Audit, Entry
 from customhouse.blobs.files import FileBlobs
 from customhouse.certification.check import discover
-from customhouse.certification.comparison import Rehearsal
 from customhouse.certification.examination import Examiner
 from customhouse.certification.policy import Policy
+from customhouse.certification.rehearsal import Rehearsal
 from customhouse.certification.service import CertificationService
 from customhouse.certification.steps import Steps
 from customhouse.certification.store import CertificationStore

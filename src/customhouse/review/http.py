@@ -22,8 +22,8 @@ from starlette.routing import Route
 
 from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.accounts.people import Principal
-from customhouse.certification.comparison import Rehearsal
 from customhouse.certification.grade import letter_at
+from customhouse.certification.rehearsal import Rehearsal
 from customhouse.certification.service import CertificationService
 from customhouse.certification.submission import FINAL, RESTING, State, Submission
 from customhouse.enrolment.origin import Origin
