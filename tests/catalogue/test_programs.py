@@ -207,7 +207,7 @@ def test_programs_are_known_by_their_bytes(path: str) -> None:
     (package,) = found_in({path: program(text)}).packages
     assert (package.kind, package.version, package.path) == ("binary", version, path)
     assert package.purl == f"pkg:generic/{name}@{version}"
-    assert (package.ecosystem, package.name) == (("Bitnami", bitnami) if bitnami else ("generic", name))
+    assert (package.ecosystem, package.name) == (("Bitnami", bitnami) if bitnami else ("", name))
 
 
 def test_a_name_alone_says_nothing_nor_do_bytes_of_another_name() -> None:

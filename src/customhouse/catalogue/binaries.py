@@ -4,7 +4,7 @@
    about each place of that text. The first version that fits is it. A file in which none fits says nothing.
 2. Only programs and shared libraries (ELF) are looked at. JDKs say their version in the text file `release`.
 3. Where OSV's Bitnami records follow the same upstream versions, the ecosystem is `Bitnami` and `source_name` its name;
-   of the others nobody publishes flaws in a form we read: their ecosystem is `generic`.
+   of the others nobody publishes flaws in a form we read: they have no ecosystem.
 """
 
 import re
@@ -17,7 +17,7 @@ from customhouse.catalogue.package import LONGEST_VERSION, Package, acceptable, 
 from customhouse.oci.entry import FileEntry
 from customhouse.oci.reader import JSON
 
-KNOWN, GENERIC = "Bitnami", "generic"
+KNOWN = "Bitnami"
 LARGEST_PROGRAM = 192 << 20
 LARGEST_RELEASE = 64 << 10
 MOST_PLACES = 500
@@ -221,7 +221,7 @@ def _packages(evidence: Evidence) -> Iterator[Package]:
 
 def _package(entry: FileEntry, name: str, version: str, bitnami: str, vendor: str = "") -> Package:
     return Package(
-        ecosystem=KNOWN if bitnami else GENERIC,
+        ecosystem=KNOWN if bitnami else "",
         name=bitnami or name,
         version=version,
         source_name=bitnami or name,
