@@ -10,7 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("metadata", "json", "upload", "key-file", "public-key", "manifest", "names", "versions")
+NAMES = (
+    "metadata", "json", "upload", "key-file", "public-key", "manifest", "names", "osv", "kev", "epss", "openvex",
+    "csaf", "versions",
+)  # fmt: skip
 CASES = Path(__file__).parent / "cases"
 
 

@@ -27,7 +27,7 @@ from customhouse.trust.metadata import Root, Targets, parse_file
 from customhouse.trust.multipart import MalformedUpload, NoFilename, UploadParser
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, InvalidRole
 from customhouse.trust.verify import valid_signers
-from tests.fuzz import content, versions
+from tests.fuzz import advisories, content, versions
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 GUN = Gun("localhost:5443/staging/acme/web")
@@ -207,6 +207,11 @@ TARGETS_BY_NAME = {
         Target("public-key", public_key, public_key_seeds),
         Target("manifest", content.manifest, content.manifest_seeds),
         Target("names", content.names, content.names_seeds),
+        Target("osv", advisories.osv_record, advisories.osv_seeds),
+        Target("kev", advisories.kev_list, advisories.kev_seeds),
+        Target("epss", advisories.epss_table, advisories.epss_seeds),
+        Target("openvex", advisories.openvex_document, advisories.openvex_seeds),
+        Target("csaf", advisories.csaf_document, advisories.csaf_seeds),
         Target("versions", versions.compared, versions.seeds),
     )
 }
