@@ -12,7 +12,23 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from customhouse.catalogue import apk, binaries, distro, dotnet, dpkg, golang, java, npm, python, rpm, rust
+from customhouse.catalogue import (
+    apk,
+    binaries,
+    distro,
+    dotnet,
+    dpkg,
+    golang,
+    java,
+    npm,
+    others,
+    php,
+    python,
+    rpm,
+    ruby,
+    rust,
+    sboms,
+)
 from customhouse.catalogue.cataloguer import Cataloguer, Evidence
 from customhouse.catalogue.distro import Distro
 from customhouse.catalogue.ownership import not_owned, owners
@@ -29,6 +45,10 @@ CATALOGUERS: tuple[Cataloguer, ...] = (
     python.CATALOGUER,
     npm.CATALOGUER,
     java.CATALOGUER,
+    ruby.CATALOGUER,
+    php.CATALOGUER,
+    *others.CATALOGUERS,
+    sboms.CATALOGUER,
     golang.CATALOGUER,
     rust.CATALOGUER,
     dotnet.CATALOGUER,
@@ -52,8 +72,8 @@ def catalogue(image: Image) -> Catalogue:
     system = [package for package in found if package.kind == "os"]
     _without_database(evidence, system)
     owned = owners(system, image.fs)
-    others = not_owned((package for package in found if package.kind != "os"), owned, image.fs)
-    found = [*system, *_once(others)]
+    language = not_owned((package for package in found if package.kind != "os"), owned, image.fs)
+    found = [*system, *_once(sboms.without_proven_claims(language))]
     if len(found) > MOST_PACKAGES:
         evidence.problem("image", f"has more than {MOST_PACKAGES} packages")
     packages = sorted(found[:MOST_PACKAGES], key=lambda p: (p.ecosystem, p.name, p.version, p.path))
