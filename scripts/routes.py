@@ -72,7 +72,7 @@ _SUBMISSION = (
     "source:text/null trust_server:text/null quarantine created updated approvals:list required_approvals:int"
 )
 SUBMISSION = {JSON: fields(f"{_SUBMISSION} findings:list inputs:map")}
-WAIVER = fields("id repository reason expires")
+WAIVER = fields("id repository reason expires approvals:list")
 BUNDLE = given("version:int host url hub_name made roots:list ca:text/null signer:text/null repositories:list")
 QUOTA = given("publisher used:int quota:int/null")
 RULE = fields("repositories tags locked:flag added_by added")
@@ -364,7 +364,10 @@ API = {
     ),
     "POST /api/v1/waivers": Operation(
         "accept a finding: `repository`, `check` or `fingerprint`, `reason`, `days`", JUDGES,
-        _ok(given("id expires"), 201), body=NewWaiver,
+        _ok(given("id expires required_approvals:int"), 201), body=NewWaiver,
+    ),
+    "POST /api/v1/waivers/{id}/approve": Operation(
+        "a yes of another person than its author", JUDGES, _ok(given("id approvals:list required_approvals:int"))
     ),
     "DELETE /api/v1/waivers/{id}": Operation("end one", JUDGES, DONE),
     "GET /api/v1/trust/bundle": Operation(

@@ -33,12 +33,12 @@ class Door:
             return ANONYMOUS if authorization is None else PEOPLE[authorization]
 
         def shown(row: Any) -> dict[str, Any]:
-            return http.as_json(row, HOST, rooms.review.approvals(row))
+            return http.as_json(row, HOST, rooms.review.approvals(row), rooms.clock())
 
         self.client = TestClient(
             Starlette(
                 routes=[
-                    *http.routes(rooms.certification, rooms.review, principal_of),
+                    *http.routes(rooms.certification, rooms.review, rooms.rehearsal, principal_of),
                     *publication_http.routes(rooms.publication, principal_of, shown, dict, _official),
                     *enrolment_http.routes(rooms.enrolment, rooms.signers, principal_of),
                 ]

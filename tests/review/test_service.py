@@ -1,15 +1,17 @@
 """Decisions of people: who may, how many, about which verdict; and waivers."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from customhouse.accounts.people import ANONYMOUS
 from customhouse.certification.submission import State, Submission, SubmissionUnknown, WrongState
+from customhouse.certification.waiver import Waiver, countable
 from customhouse.db import Database
 from customhouse.errors import Denied, Invalid, NotFound
-from customhouse.review.service import LONGEST_REASON, NotAReviewer, OwnWork
+from customhouse.review.service import LONGEST_REASON, NotAReviewer, OwnWaiver, OwnWork
 from tests.certification.test_service import at_once
 from tests.conftest import Clock
 from tests.rooms import ADMIN, CARL, CORA, MACHINE, OTTO, PAULA, POLICY, WEB, Rooms, doubtful, image, user
@@ -165,6 +167,34 @@ def test_a_waiver_ends_by_itself(rooms: Rooms, clock: Clock) -> None:
     clock.advance(days=2)
     assert rooms.review.waivers(ADMIN) == []
     assert waiting(rooms)
+
+
+def test_a_waiver_that_needs_a_second_person_counts_when_one_agreed(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    rooms = Rooms(database, tmp_path / "second", clock, policy=replace(POLICY, waiver_approvals=1))
+    made = rooms.review.waive(CARL, repository=WEB, reason="a batch job", days=2, check="CFG-HEALTH")
+    row = waiting(rooms)
+    with pytest.raises(OwnWaiver, match="carl gave this waiver"):
+        rooms.review.approve_waiver(CARL, made.id)
+    with pytest.raises(Denied):
+        rooms.review.approve_waiver(PAULA, made.id)
+    for _ in range(2):
+        assert rooms.review.approve_waiver(CORA, made.id).approvals == ("cora",)
+    assert rooms.review.waivers(ADMIN)[0]["approvals"] == ["cora"]
+    rooms.certification.retry(CARL, row.id)
+    assert rooms.go(row.id).state is State.PUBLISHED
+    rooms.review.end_waiver(CORA, made.id)
+    with pytest.raises(NotFound):
+        rooms.review.approve_waiver(CORA, made.id)
+    assert [entry.action for entry in rooms.log("waiver")].count("waiver.approve") == 2
+
+
+def test_the_author_of_a_submission_never_helps_his_own_waiver_along() -> None:
+    end, approvals = datetime(2027, 1, 1, tzinfo=UTC), ("paula", "carl")
+    one = Waiver("w", WEB, "known", "carl", end, check="CFG-USER", approvals=approvals)
+    assert countable([one], 1, "paula") == [] and countable([one], 0, "carl") == []
+    assert countable([one], 1, "somebody") == [one] and countable([one], 2, "somebody") == []
 
 
 REFUSED: list[tuple[dict[str, object], str]] = [

@@ -16,7 +16,7 @@ from customhouse.certification.policy import Policy
 from customhouse.certification.store import CertificationStore
 from customhouse.certification.submission import State
 from customhouse.certification.verdict import judge
-from customhouse.certification.waiver import Waiver
+from customhouse.certification.waiver import Waiver, countable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -58,7 +58,7 @@ class Rehearsal:
             for row in rows[:limit]:
                 parts = self._store.examinations(tx, row)
                 findings = [Finding.parse(item) for found, _ in parts.values() for item in found]
-                waivers = [item for item in self._waivers(tx, row.repository) if item.author != row.author]
+                waivers = countable(self._waivers(tx, row.repository), other.waiver_approvals, row.author)
                 verdict, stands = judge(findings, other, waivers, now), row.verdict or {}
                 answered.append(
                     {

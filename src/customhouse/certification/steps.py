@@ -24,7 +24,7 @@ from customhouse.certification.service import HUB, CertificationService
 from customhouse.certification.store import CertificationStore
 from customhouse.certification.submission import ACTIVE, FINAL, State, Submission
 from customhouse.certification.verdict import Verdict, judge
-from customhouse.certification.waiver import Waiver
+from customhouse.certification.waiver import Waiver, countable
 from customhouse.enrolment.origin import Origin
 from customhouse.enrolment.service import EnrolmentService, NotEnrolled, Untrusted
 from customhouse.errors import Invalid, NotFound, TooLarge
@@ -126,7 +126,7 @@ class Steps:
             parts = self._store.examinations(tx, row)
             if set(parts) != {CONTENT, RUN}:
                 return row.state.value
-            waivers = [item for item in self._waivers(tx, row.repository) if item.author != row.author]
+            waivers = countable(self._waivers(tx, row.repository), self._policy.waiver_approvals, row.author)
             withdrawn = self._submissions.withdrawals(tx, row)
             findings = [Finding.parse(item) for found, _ in parts.values() for item in found]
             verdict = judge(findings, self._policy, waivers, now)

@@ -2,7 +2,9 @@
 
 1. It names what it accepts by fingerprint, or by check and (optionally) path or purl; never by message.
 2. It holds within its repository scope (`staging/acme/web`, `staging/acme/*`) and before it expires.
-3. It accepts failures only: an answer that is missing (not_evaluable, error) cannot be waived, it must be got.
+3. Where the policy wants people beside its author, it holds when so many approved it; neither its author nor the
+   author of the submission that it would help is one of them.
+4. It accepts failures only: an answer that is missing (not_evaluable, error) cannot be waived, it must be got.
 """
 
 import re
@@ -34,6 +36,7 @@ class Waiver:
     check: str | None = None
     path: str | None = None
     purl: str | None = None
+    approvals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.fingerprint is None) == (self.check is None):
@@ -65,6 +68,15 @@ class Waiver:
         wanted = {"path": self.path, "purl": self.purl}
         named = all(value is None or finding.evidence.get(name) == value for name, value in wanted.items())
         return finding.check == self.check and named
+
+
+def countable(waivers: Iterable[Waiver], needed: int, author: str) -> list[Waiver]:
+    """The waivers that count for a submission of `author`, where each needs `needed` people beside its own."""
+    return [
+        item
+        for item in waivers
+        if item.author != author and len(set(item.approvals) - {item.author, author}) >= needed
+    ]
 
 
 def in_force(waivers: Iterable[Waiver], repository: str, now: datetime) -> tuple[Waiver, ...]:

@@ -6,7 +6,7 @@ from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.output import Output, reporting
 from customhouse.cli.token import Duration
 
-_COLUMNS = ("id", "repository", "check", "fingerprint", "author", "expires", "reason")
+_COLUMNS = ("id", "repository", "check", "fingerprint", "author", "approvals", "expires", "reason")
 
 
 @click.group()
@@ -36,7 +36,19 @@ def add(
         "check": check, "path": path, "purl": purl,
     }
     made = connections.hub().post("/waivers", wanted)
-    out.result(made, f"waiver {made['id']} until {made['expires']}")
+    needed = made["required_approvals"]
+    more = f"; it counts when approved: customhouse waiver approve {made['id']} ({needed} needed)" if needed else ""
+    out.result(made, f"waiver {made['id']} until {made['expires']}{more}")
+
+
+@waiver.command()
+@click.argument("identifier", metavar="ID")
+@reporting
+@connected
+def approve(out: Output, connections: Connections, identifier: str) -> None:
+    """Approve somebody else's waiver, where the policy wants that."""
+    made = connections.hub().change(f"/waivers/{identifier}/approve")
+    out.result(made, f"waiver {identifier}: {len(made['approvals'])} of {made['required_approvals']} approvals")
 
 
 @waiver.command("list")

@@ -5,7 +5,7 @@ POST /api/v1/submissions {"source", "trust_server", "repository", "tag"}
 GET  /api/v1/submissions/{id}   /api/v1/submissions/{id}/events?after=N&wait=SECONDS
 POST /api/v1/submissions/{id}/{approve|reject|retry} {"reason"}
 GET /api/v1/policy   POST /api/v1/policy/test {"document", "after", "limit"}
-GET|POST /api/v1/waivers   DELETE /api/v1/waivers/{id}
+GET|POST /api/v1/waivers   DELETE /api/v1/waivers/{id}   POST /api/v1/waivers/{id}/approve
 """
 
 import asyncio
@@ -224,7 +224,7 @@ class Door:
         """All in force; POST adds one."""
         who = await self._who(request)
         if request.method == "GET":
-            return reply({"waivers": await run_in_threadpool(self._review.waivers, who)})
+            return reply({"waivers": await run_in_threadpool(self._review.waivers, who), **self._needed()})
         body = await read_json(request, NewWaiver)
         waiver = await run_in_threadpool(
             lambda: self._review.waive(
@@ -232,7 +232,16 @@ class Door:
                 check=body.check, path=body.path, purl=body.purl,
             )
         )
-        return reply({"id": waiver.id, "expires": waiver.expires}, 201)
+        return reply({"id": waiver.id, "expires": waiver.expires, **self._needed()}, 201)
+
+    async def approve_waiver(self, request: Request) -> Response:
+        """One approval of a waiver."""
+        who = await self._who(request)
+        waiver = await run_in_threadpool(self._review.approve_waiver, who, request.path_params["id"])
+        return reply({"id": waiver.id, "approvals": waiver.approvals, **self._needed()})
+
+    def _needed(self) -> dict[str, int]:
+        return {"required_approvals": self._rehearsal.policy.waiver_approvals}
 
     async def end_waiver(self, request: Request) -> Response:
         """Revoke one."""
@@ -260,6 +269,7 @@ def routes(
             Route("/api/v1/policy", door.policy),
             Route("/api/v1/policy/test", door.policy_test, methods=["POST"]),
             Route("/api/v1/waivers", door.waivers, methods=["GET", "POST"]),
+            Route("/api/v1/waivers/{id:str}/approve", door.approve_waiver, methods=["POST"]),
             Route("/api/v1/waivers/{id:str}", door.end_waiver, methods=["DELETE"]),
         ]
     )

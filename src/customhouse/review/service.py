@@ -9,6 +9,7 @@
 
 import secrets
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,13 @@ class OwnWork(Denied):
         super().__init__(
             f"{author} signed this submission and cannot approve it", hint="Ask another certifier to review it."
         )
+
+
+class OwnWaiver(Denied):
+    """The author of a waiver asked to approve it."""
+
+    def __init__(self, author: str) -> None:
+        super().__init__(f"{author} gave this waiver and cannot approve it", hint="Ask another certifier.")
 
 
 class ReviewService:
@@ -143,6 +151,21 @@ class ReviewService:
                         "purl": purl, "reason": waiver.reason, "expires": waiver.expires.isoformat()},
             )
         return waiver
+
+    def approve_waiver(self, principal: Principal, waiver: str) -> Waiver:
+        """A second person's yes to a waiver, where the policy wants one; it takes effect with the next examination."""
+        if not principal.certifies:
+            raise NotAReviewer
+        now = self._clock()
+        with self._store.write() as tx:
+            found = self._store.waiver(tx, waiver, now)
+            if found is None:
+                raise NotFound(f"there is no waiver {waiver} in force")
+            if principal.owner == found.author:
+                raise OwnWaiver(found.author)
+            self._store.approve_waiver(tx, waiver, principal.owner, now)
+            self._audit.append(tx, actor=principal.owner, action="waiver.approve", subject=waiver, now=now)
+        return replace(found, approvals=tuple(dict.fromkeys((*found.approvals, principal.owner))))
 
     def end_waiver(self, principal: Principal, waiver: str) -> None:
         """Revoke; certifications given with it stand until they are examined again."""

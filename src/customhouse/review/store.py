@@ -1,5 +1,6 @@
 """Rows of review: decisions of people, bound to a verdict, and waivers."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +37,14 @@ waiver_table = Table(
     Column("revoked", UtcDateTime),
 )
 
+waiver_approval_table = Table(
+    "waiver_approval",
+    metadata,
+    Column("waiver", String(40), primary_key=True),
+    Column("reviewer", String(64), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+)
+
 
 class ReviewStore(Store):
     """Every method that takes `tx` works inside the caller's transaction."""
@@ -65,6 +74,23 @@ class ReviewStore(Store):
         values = {name: getattr(waiver, name) for name in _WAIVER_FIELDS}
         tx.execute(insert(waiver_table).values(**values, created=now))
 
+    def waiver(self, tx: Connection, waiver: str, now: datetime) -> Waiver | None:
+        """One that is in force, and stays so until this transaction ends."""
+        table = waiver_table
+        found = tx.execute(
+            select(table)
+            .where(table.c.id == waiver, table.c.revoked.is_(None), table.c.expires > now)
+            .with_for_update()
+        ).first()
+        return None if found is None else _waiver(found._mapping, self._approvals(tx).get(waiver, ()))
+
+    def approve_waiver(self, tx: Connection, waiver: str, reviewer: str, now: datetime) -> None:
+        """Record an approval of a waiver that the caller holds; a second one of a person changes nothing."""
+        table = waiver_approval_table
+        whose = (table.c.waiver == waiver, table.c.reviewer == reviewer)
+        if tx.execute(select(table.c.at).where(*whose)).first() is None:
+            tx.execute(insert(table).values(waiver=waiver, reviewer=reviewer, at=now))
+
     def revoke_waiver(self, tx: Connection, waiver: str, now: datetime) -> bool:
         """End a waiver before its time; False if none is in force by that id."""
         table = waiver_table
@@ -76,7 +102,14 @@ class ReviewStore(Store):
     def waivers(self, tx: Connection) -> list[Waiver]:
         """Waivers that nobody revoked; scope and end are for the caller to look at (`in_force`)."""
         rows = tx.execute(select(waiver_table).where(waiver_table.c.revoked.is_(None)))
-        return [Waiver(**{name: row._mapping[name] for name in _WAIVER_FIELDS}) for row in rows]
+        approvals = self._approvals(tx)
+        return [_waiver(row._mapping, approvals.get(row.id, ())) for row in rows]
+
+    def _approvals(self, tx: Connection) -> dict[str, tuple[str, ...]]:
+        table, found = waiver_approval_table, dict[str, tuple[str, ...]]()
+        for row in tx.execute(select(table).order_by(table.c.at, table.c.reviewer)):
+            found[row.waiver] = (*found.get(row.waiver, ()), row.reviewer)
+        return found
 
     def waivers_in_force(self, tx: Connection, now: datetime) -> list[dict[str, Any]]:
         """Every waiver that has not ended, newest first."""
@@ -86,7 +119,12 @@ class ReviewStore(Store):
             .where(table.c.revoked.is_(None), table.c.expires > now)
             .order_by(table.c.created.desc())
         )
-        return [dict(row._mapping) for row in rows]
+        approvals = self._approvals(tx)
+        return [{**row._mapping, "approvals": list(approvals.get(row.id, ()))} for row in rows]
+
+
+def _waiver(row: Mapping[Any, Any], approvals: tuple[str, ...]) -> Waiver:
+    return Waiver(**{name: row[name] for name in _WAIVER_FIELDS}, approvals=approvals)
 
 
 _WAIVER_FIELDS = ("id", "repository", "check", "fingerprint", "path", "purl", "reason", "author", "expires")
