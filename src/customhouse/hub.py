@@ -33,6 +33,7 @@ from customhouse.audit import Audit
 from customhouse.blobs.choice import open_blobs
 from customhouse.certification.check import discover
 from customhouse.certification.examination import Examiner
+from customhouse.certification.malware.scanners import Scanners
 from customhouse.certification.policy import Policy
 from customhouse.certification.rehearsal import Rehearsal
 from customhouse.certification.service import CertificationService
@@ -127,7 +128,7 @@ class Hub:
         )
         self.enrolment.before_verify = self.signers.align
         self.advisories = AdvisoriesService(AdvisoriesStore(self.database), self.audit, clock)
-        checks = discover()
+        checks = Scanners.of(str(settings.malware_rules or ""), settings.clamd).into(discover())
         self.policy = Policy.load(settings.policy).bind(checks)
         self.runner = _runner(settings, clock)
         review_store, certification_store = ReviewStore(self.database), CertificationStore(self.database)

@@ -72,6 +72,10 @@ class Settings:
     role: str = field(
         default="all", metadata={"help": "all; or api: serve requests, and leave all other work to the other hosts"}
     )
+    clamd: str = field(
+        default="", metadata={"help": "ClamAV's daemon: unix:/run/clamav/clamd.ctl or tcp:HOST:3310; without one, none"}
+    )
+    malware_rules: Path | None = field(default=None, metadata={"help": "folder of YARA rules beside the shipped ones"})
     workers: int = field(default=2, metadata={"help": "submissions examined at once in one process"})
     quarantine_days: int = field(
         default=30, metadata={"help": "days for which quarantine keeps the content of a submission that is final"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from customhouse.certification.check import Check, Failure, Subject
-from customhouse.certification.checks._secrets import Fact, failures
+from customhouse.certification.checks._sightings import Fact, failures
 from customhouse.certification.findings import JSON, Severity
 from customhouse.certification.secrets.keys import CREDENTIALS
 from customhouse.certification.secrets.reader import PRIVATE_KEY, SECRETS

@@ -1,4 +1,4 @@
-"""What the checks of secrets share: sightings by file over all layers, also of files that a later layer hides."""
+"""What checks of secrets and malware share: sightings by file over all layers, also where hidden."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +73,11 @@ def _failure(
 
 def _severity(fact: Fact) -> Severity:
     return Severity(str(fact.get("severity", Severity.BLOCK)))
+
+
+def looked(subject: Subject, reader: str) -> bool:
+    """Was the image read with this reader?"""
+    return any(reader in scan.facts for scan in subject.image.layers)
 
 
 def _all_searched(subject: Subject, readers: tuple[str, ...]) -> None:
