@@ -15,6 +15,12 @@ PRODUCTS = {
     "debian": "debian", "fedora": "fedora", "ol": "oracle-linux", "opensuse-leap": "opensuse", "rhel": "rhel",
     "rocky": "rocky-linux", "sles": "sles", "ubuntu": "ubuntu",
 }  # fmt: skip
+# A language's runtime -> product.
+RUNTIMES = {
+    "dotnet": "dotnet", "erlang": "erlang", "go": "go", "java": "eclipse-temurin", "node": "nodejs", "perl": "perl",
+    "php": "php", "python": "python", "ruby": "ruby",
+}  # fmt: skip
+NO_END_YET = "9999-12-31"
 LONG_TERM = {"debian"}
 ROLLING = ["arch", "chainguard", "opensuse-tumbleweed", "wolfi"]
 
@@ -35,8 +41,16 @@ def main(products: Path, day: str) -> None:
     for release in known["centos-stream"]["releases"]:  # the same ID in os-release; "8" stays CentOS Linux
         if isinstance(release["eol"], str):
             distros["centos"].setdefault(str(release["releaseCycle"]), {"ends": release["eol"]})
-    json.dump({"as_of": day, "rolling": ROLLING, "distros": distros}, sys.stdout, indent=1, sort_keys=True)
+    runtimes = {name: _runtime(known[product]["releases"]) for name, product in RUNTIMES.items()}
+    table = {"as_of": day, "rolling": ROLLING, "distros": distros, "runtimes": runtimes}
+    json.dump(table, sys.stdout, indent=1, sort_keys=True)
     sys.stdout.write("\n")
+
+
+def _runtime(releases: list[dict[str, object]]) -> dict[str, dict[str, object]]:
+    """`eol` is false while nobody has set a day, true where nobody remembers it (which is then left out)."""
+    ends = {str(each["releaseCycle"]): NO_END_YET if each["eol"] is False else each["eol"] for each in releases}
+    return {cycle: {"ends": day} for cycle, day in ends.items() if isinstance(day, str)}
 
 
 if __name__ == "__main__":

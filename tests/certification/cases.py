@@ -15,6 +15,7 @@ from customhouse.testing.images import (
     Folder,
     Layer,
     Node,
+    Symlink,
     image,
     labels,
     layer,
@@ -226,4 +227,182 @@ def of_config() -> list[Case]:
         case("MAN-AGE", "future", image(one, config_changes=future)),
         case("MAN-AGE", UNKNOWN, image(one, config_changes={"created": "1970-01-01T00:00:00Z"})),
         case("MAN-AGE", UNKNOWN, image(one, config_changes={"created": None, "history": []})),
+    ]
+
+
+SETUP: dict[str, Node] = {"etc/passwd": "root:x:0:0::/:/bin/false\napp:x:10:10::/:/bin/false\n"}
+DEBIAN = 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian GNU/Linux 12"\n'
+
+
+def status(*packages: str) -> str:
+    return "".join(
+        f"Package: {name}\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\n" for name in packages
+    )
+
+
+def debian(*packages: str, **files: str) -> dict[str, Node]:
+    """A Debian with these packages; files: name of a package -> its file."""
+    found: dict[str, Node] = {"etc/os-release": DEBIAN, "var/lib/dpkg/status": status("base-files", *packages)}
+    found["var/lib/dpkg/info/base-files.list"] = "/.\n/usr\n/usr/share/base\n"
+    for name, path in files.items():
+        found[f"var/lib/dpkg/info/{name}.list"] = f"/.\n/{path}\n"
+    return found
+
+
+def elf(kind: int = 3, stack: int | None = 6, relro: bool = True) -> File:
+    """An ELF file that nothing could run: a header, and program headers for what is asked."""
+    segments = [(2, 6)] + ([(0x6474E551, stack)] if stack is not None else []) + ([(0x6474E552, 4)] if relro else [])
+    head = b"\x7fELF\x02\x01\x01" + bytes(9) + kind.to_bytes(2, "little") + (62).to_bytes(2, "little") + bytes(12)
+    head += (64).to_bytes(8, "little") + bytes(12) + (64).to_bytes(2, "little") + (56).to_bytes(2, "little")
+    head += len(segments).to_bytes(2, "little") + bytes(6)
+    body = b"".join(name.to_bytes(4, "little") + flags.to_bytes(4, "little") + bytes(48) for name, flags in segments)
+    return File(head + body, mode=0o755)
+
+
+@cases
+def of_files() -> list[Case]:
+    cfg_app = {"User": "app", "Entrypoint": ["/app/run"]}
+    root = {"etc/passwd": "root:x:0:0::/:\n"}
+    script = File(b"#!/bin/sh\n", mode=0o755)
+    shell: dict[str, Node] = {"bin/busybox": PROGRAM, "bin/sh": Symlink("busybox"), "bin/nc": Symlink("busybox")}
+    os_release: dict[str, Node] = {"etc/os-release": DEBIAN}
+    key = "etc/apt/keyrings/vendor.gpg"
+    anchor = "usr/local/share/ca-certificates/corp.crt"
+    return [
+        case("FS-WORLDW", PASS, tree({"tmp": Folder(mode=0o1777), "a": File(mode=0o644), "l": Symlink("a")})),
+        case("FS-WORLDW", ["a", "d"], tree({"a": File(mode=0o666), "d": Folder(mode=0o777)})),
+        case("FS-WORLDW", PASS, tree({"a": File(mode=0o666)}), params={"accepted": ["a"]}),
+        case("FS-WORLDW", PASS, tree({"a": File(mode=0o666)}, {".wh.a": b""})),
+        case("FS-WORLDW", UNKNOWN, cut()),
+        case("FS-OWNER", PASS, tree({**SETUP, "app/run": script}, **cfg_app)),
+        case("FS-OWNER", "app/run", tree({**SETUP, "app/run": File(b"#!/x", mode=0o755, uid=10)}, **cfg_app)),
+        case("FS-OWNER", "app/run", tree({**SETUP, "app": Folder(uid=10), "app/run": script}, **cfg_app)),
+        case(
+            "FS-OWNER", "programs", tree({**SETUP, "app/run": script, "b": File(b"x", mode=0o755, uid=10)}, **cfg_app)
+        ),
+        case("FS-OWNER", "uid:77", tree({**root, "a": File(uid=77)})),
+        case("FS-OWNER", NOT_APPLICABLE, tree({"a": File(uid=77)})),
+        case("FS-OWNER", UNKNOWN, tree(SETUP, User="ghost")),
+        case("FS-OWNER", UNKNOWN, cut()),
+        case("FS-SHELL", PASS, minimal_server_image()),
+        case("FS-SHELL", "bin/busybox", tree(shell)),
+        case("FS-SHELL", UNKNOWN, cut()),
+        case("FS-PKGMGR", PASS, tree(shell)),
+        case("FS-PKGMGR", "usr/bin/apt-get", tree({"usr/bin/apt-get": PROGRAM})),
+        case("FS-PKGMGR", UNKNOWN, cut()),
+        case("FS-TOOLS", PASS, tree({**shell, "usr/bin/curl": PROGRAM})),
+        case("FS-TOOLS", "usr/bin/gcc-12", tree({"usr/bin/gcc": Symlink("gcc-12"), "usr/bin/gcc-12": PROGRAM})),
+        case("FS-TOOLS", "curl+wget", tree({"usr/bin/curl": PROGRAM, "usr/bin/wget": PROGRAM})),
+        case("FS-TOOLS", "usr/sbin/sshd", tree({"usr/sbin/sshd": PROGRAM})),
+        case("FS-TOOLS", UNKNOWN, cut()),
+        case("FS-BINHARD", PASS, tree({"a": elf()})),
+        case("FS-BINHARD", "pie", tree({"a": elf(kind=2)})),
+        case("FS-BINHARD", "relro", tree({"a": elf(relro=False)})),
+        case("FS-BINHARD", "a", tree({"a": elf(stack=7)})),
+        case("FS-BINHARD", NOT_APPLICABLE, tree({"a": b"text"})),
+        case("FS-BINHARD", UNKNOWN, cut()),
+        case("FS-TRUST", PASS, tree({**os_release, key: b"k", anchor: b"c"})),
+        case("FS-TRUST", [key, anchor], tree(os_release, {key: b"k", anchor: b"c"})),
+        case("FS-TRUST", PASS, tree({"a": b""}, {anchor: b"c"})),
+        case(
+            "FS-TRUST",
+            "etc/apt/apt.conf.d/99x",
+            tree({"etc/apt/apt.conf.d/99x": 'APT::Get::AllowUnauthenticated "true";'}),
+        ),
+        case(
+            "FS-TRUST",
+            "etc/apt/sources.list",
+            tree({"etc/apt/sources.list": "deb [trusted=yes] https://a.example / \n"}),
+        ),
+        case("FS-TRUST", PASS, tree({"etc/apt/sources.list": "# deb [trusted=yes] https://a.example / \n"})),
+        case("FS-TRUST", "etc/yum.repos.d/a.repo", tree({"etc/yum.repos.d/a.repo": "[a]\ngpgcheck = 0\n"})),
+        case("FS-TRUST", "root/.npmrc", tree({"root/.npmrc": "strict-ssl=false\n"})),
+        case("FS-TRUST", "etc/apk/repositories", tree({"etc/apk/repositories": "http://dl.example/v3.20/main\n"})),
+        case("FS-TRUST", UNKNOWN, cut()),
+        case("LAY-DELETED", PASS, tree({"a": bytes(2_000_000)}, {"a": b"new"})),
+        case("LAY-DELETED", PASS, tree({"a": bytes(100)}, {".wh.a": b""})),
+        case("LAY-DELETED", "removed:/src", tree({"src/a": bytes(900_000), "src/b": bytes(900_000)}, {".wh.src": b""})),
+        case("LAY-DELETED", "root/.ssh/id_rsa", tree({"root/.ssh/id_rsa": b"key"}, {"root/.ssh/.wh.id_rsa": b""})),
+        case("LAY-DELETED", UNKNOWN, cut()),
+        case("LAY-SPARSE", PASS, tree({"var/log/lastlog": bytes(292)})),
+        case(
+            "LAY-SPARSE", "var/log/lastlog", tree({"var/log/lastlog": bytes(2_000_000)}, {"var/log/.wh.lastlog": b""})
+        ),
+        case("LAY-SPARSE", UNKNOWN, cut()),
+        case("LAY-NEEDLESS", PASS, tree({"usr/share/doc/a/copyright": b"MIT", "app/core": Folder(), "srv/core": b"x"})),
+        case("LAY-NEEDLESS", "app/.git", tree({"app/.git/HEAD": b"ref", "app/.git/Dockerfile": b"x"})),
+        case("LAY-NEEDLESS", ["Dockerfile", "core.12"], tree({"Dockerfile": b"FROM x", "core.12": bytes(200_000)})),
+        case("LAY-NEEDLESS", "logs", tree({"var/log/dpkg.log": b"x"})),
+        case("LAY-NEEDLESS", "manuals", tree({"usr/share/man/man1/a.1": bytes(6_000_000)})),
+        case("LAY-NEEDLESS", UNKNOWN, cut()),
+    ]
+
+
+@cases
+def of_packages() -> list[Case]:
+    tool = {"usr/bin/tool": PROGRAM}
+    owned = debian("tool", tool="usr/bin/tool")
+    alpine: dict[str, Node] = {
+        "etc/os-release": "ID=alpine\nVERSION_ID=3.22.1\n",
+        "lib/apk/db/installed": "P:musl\nV:1\n\n",
+    }
+    other = File(server_program() + b"more", mode=0o755)
+    sources = "etc/apt/sources.list"
+    node = ["PATH=/usr/local/bin", "NODE_VERSION=16.20.2"]
+    return [
+        case("LAY-MODIFIED", PASS, tree({**owned, **tool}, {"usr/bin/tool": File(server_program(), mode=0o700)})),
+        case("LAY-MODIFIED", PASS, tree(debian(), {**owned, **tool})),
+        case("LAY-MODIFIED", "usr/bin/tool", tree({**owned, **tool}, {"usr/bin/tool": other})),
+        case("LAY-MODIFIED", PASS, tree({**debian("a", a="etc/a"), "etc/a": b"1"}, {"etc/a": b"22"})),
+        case("LAY-MODIFIED", NOT_APPLICABLE, minimal_server_image()),
+        case("LAY-MODIFIED", UNKNOWN, tree(alpine)),
+        case("PKG-UNVERIFIED", PASS, tree({**owned, **tool})),
+        case("PKG-UNVERIFIED", PASS, tree({**debian(), "server": PROGRAM}, Entrypoint=["/server"])),
+        case("PKG-UNVERIFIED", "usr/local/bin/got", tree({**owned, **tool, "usr/local/bin/got": PROGRAM})),
+        case("PKG-UNVERIFIED", PASS, tree({**owned, **tool, "opt/x/got": PROGRAM})),
+        case("PKG-UNVERIFIED", NOT_APPLICABLE, minimal_server_image()),
+        case("PKG-UNVERIFIED", UNKNOWN, tree(alpine)),
+        case("PKG-PROHIBITED", PASS, tree(debian())),
+        case("PKG-PROHIBITED", "var/lib/dpkg/status", tree(debian("linux-image-6.1.0-1-amd64"))),
+        case("PKG-PROHIBITED", NOT_APPLICABLE, minimal_server_image()),
+        case("PKG-PROHIBITED", UNKNOWN, tree({"etc/os-release": DEBIAN})),
+        case("PKG-DB-MISSING", PASS, tree(debian())),
+        case("PKG-DB-MISSING", PASS, tree({"etc/os-release": DEBIAN, "var/lib/dpkg/status.d/a": status("a")})),
+        case("PKG-DB-MISSING", "etc/os-release", tree({"etc/os-release": DEBIAN})),
+        case("PKG-DB-MISSING", "etc/os-release", tree(debian(), {"var/lib/dpkg/.wh.status": b""})),
+        case("PKG-DB-MISSING", "usr/bin/dpkg", tree({"usr/bin/dpkg": PROGRAM})),
+        case("PKG-DB-MISSING", "var/lib/dpkg/status", tree({**debian(), "var/lib/dpkg/info/bash.list": "/bin/bash\n"})),
+        case("PKG-DB-MISSING", NOT_APPLICABLE, minimal_server_image()),
+        case("PKG-DB-MISSING", UNKNOWN, cut()),
+        case("PKG-MIXED", PASS, tree({**debian(), sources: "deb http://deb.example/debian bookworm-updates main\n"})),
+        case(
+            "PKG-MIXED",
+            sources,
+            tree({**debian(), sources: "deb [signed-by=/k] https://deb.example/debian sid main\n"}),
+        ),
+        case(
+            "PKG-MIXED",
+            "etc/apt/sources.list.d/a.sources",
+            tree({**debian(), "etc/apt/sources.list.d/a.sources": "Types: deb\nSuites: bookworm jammy-updates\n"}),
+        ),
+        case("PKG-MIXED", PASS, tree({**alpine, "etc/apk/repositories": "https://dl.example/alpine/v3.22/main\n"})),
+        case(
+            "PKG-MIXED",
+            "etc/apk/repositories",
+            tree(
+                {
+                    **alpine,
+                    "etc/apk/repositories": "https://dl.example/alpine/v3.22/main\n@e https://d.example/edge/main\n",
+                }
+            ),
+        ),
+        case("PKG-MIXED", NOT_APPLICABLE, tree(debian())),
+        case("PKG-MIXED", NOT_APPLICABLE, minimal_server_image()),
+        case("PKG-MIXED", UNKNOWN, cut()),
+        case("PKG-RUNTIME-EOL", "usr/local/bin/node", tree({"usr/local/bin/node": PROGRAM}, Env=node)),
+        case("PKG-RUNTIME-EOL", PASS, tree({"usr/local/bin/node": PROGRAM}, Env=[node[0], "NODE_VERSION=24.1.0"])),
+        case("PKG-RUNTIME-EOL", UNKNOWN, tree({"usr/local/bin/node": PROGRAM}, Env=[node[0], "NODE_VERSION=99.0.0"])),
+        case("PKG-RUNTIME-EOL", NOT_APPLICABLE, minimal_server_image()),
+        case("PKG-RUNTIME-EOL", NOT_APPLICABLE, tree({"a": b""}, Env=node)),
+        case("PKG-RUNTIME-EOL", UNKNOWN, cut()),
     ]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from customhouse.advisories.matching import AdvisoryReport
-from customhouse.catalogue.packages import Catalogue, catalogue
+from customhouse.catalogue.packages import READERS, WANTS, Catalogue, catalogue
 from customhouse.certification.check import Check, Subject, wants
 from customhouse.certification.findings import JSON, Finding, Outcome
 from customhouse.certification.policy import Policy, Rule
@@ -25,7 +25,8 @@ def subject(
     index: BuiltImage | None = None,
     budget: Budget | None = None,
 ) -> Subject:
-    image = load_image(built.content, built.manifest_raw, wants(checks), budget, media_type=built.media_type, tag=tag)
+    needed = wants(checks, *WANTS, readers=READERS)
+    image = load_image(built.content, built.manifest_raw, needed, budget, media_type=built.media_type, tag=tag)
     listing = parse_manifest(index.manifest_raw, index.media_type) if index else None
     packages: Catalogue = catalogue(image)
     return Subject(image, tag, listing, packages, AdvisoryReport(), None, NOW)

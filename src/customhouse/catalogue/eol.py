@@ -1,4 +1,4 @@
-"""Until when a release of a distribution gets fixes, from a table shipped with the product.
+"""Until when a release of a distribution, or of a language's runtime, gets fixes: a table shipped with the product.
 
 1. The date is the last day of updates that everyone gets: Debian's long-term support counts (unless it is asked not
    to), Ubuntu's and others' paid extensions do not.
@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from importlib.resources import files
 
@@ -33,6 +33,7 @@ class SupportTable:
     as_of: date
     rolling: frozenset[str]
     distros: Mapping[str, Mapping[str, Release]]
+    runtimes: Mapping[str, Mapping[str, Release]] = field(default_factory=dict)
 
     @classmethod
     def shipped(cls) -> "SupportTable":
@@ -48,10 +49,17 @@ class SupportTable:
 
     def release(self, distro: Distro) -> Release | None:
         """The entry whose number is the distribution's own, or its first one or two parts (3.20.3 -> 3.20)."""
-        known = self.distros.get(distro.id, {})
-        parts = distro.version_id.split(".")
-        for length in range(len(parts), 0, -1):
-            found = known.get(".".join(parts[:length]))
-            if found:
-                return found
-        return None
+        return _longest(self.distros.get(distro.id, {}), distro.version_id)
+
+    def runtime(self, name: str, version: str) -> Release | None:
+        """The entry of a runtime's series: 3.12.4 of python is 3.12, 20.11.1 of node is 20."""
+        return _longest(self.runtimes.get(name, {}), version)
+
+
+def _longest(known: Mapping[str, Release], version: str) -> Release | None:
+    parts = version.split(".")
+    for length in range(len(parts), 0, -1):
+        found = known.get(".".join(parts[:length]))
+        if found:
+            return found
+    return None

@@ -13,6 +13,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from customhouse.certification.secrets.text import redacted
 from customhouse.certification.shell import MOST_TEXT, Command, commands, unwrap
@@ -32,6 +33,7 @@ _OPTION_WITH_VALUE = frozenset({"-u", "-g", "-n", "-C", "--user", "--group"})
 DEEPEST = 3
 LONGEST_SHOWN = 400
 MOST_COMMANDS = 5000
+MOST_HISTORY = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,12 @@ def build_history(config: ImageConfig, layers: int) -> BuildHistory:
     made = sum(not line.empty_layer for line in lines)
     missing = "" if made == layers else f"the build history tells {made} layers, the image has {layers}"
     last_of_base = _base_ends(config)
-    steps, position = [], -1
+    steps, position, left = [], -1, MOST_HISTORY
     for number, line in enumerate(lines):
+        left -= len(line.created_by)
+        if left < 0:
+            missing = missing or f"the build history is longer than {MOST_HISTORY} characters"
+            break
         position += not line.empty_layer
         if line.comment.startswith(("merge ", "Imported from")):
             missing = missing or f"line {number} of the build history is a squash or an import"
@@ -154,6 +160,7 @@ def _base_ends(config: ImageConfig) -> int:
     return -1
 
 
+@lru_cache(maxsize=1024)
 def called(text: str) -> tuple[Called, ...] | None:
     """The commands of a RUN step's text, also those behind sudo, env and `sh -c`; None if it cannot be read."""
     text = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#")).strip()
