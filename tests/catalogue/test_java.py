@@ -198,7 +198,7 @@ def test_entries_that_overlap_are_a_problem() -> None:
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    zeros = zipped({"big.jar": bytes(80 << 20)})
+    zeros = zipped({"big.jar": bytes(65 << 20)})
     started = time.process_time()
     assert reasons(zeros) == [f"is larger than {java.LARGEST_INNER} bytes (big.jar)"]
     assert time.process_time() - started < 2
@@ -247,8 +247,8 @@ def test_zip64_archives_are_read() -> None:
 
 
 def test_many_entries_cost_little() -> None:
-    body = zipped({f"org/acme/{number}.class": b"" for number in range(20_000)} | LOG4J, zipfile.ZIP_STORED)
+    body = zipped({f"org/acme/{number}.class": b"" for number in range(8_000)} | LOG4J, zipfile.ZIP_STORED)
     started = time.process_time()
     [fact] = java.READER.read("a.jar", body)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 0.3
     assert fact["name"] == "log4j-core"
