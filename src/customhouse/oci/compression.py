@@ -7,6 +7,7 @@
 """
 
 import hashlib
+import io
 from collections.abc import Iterator
 from typing import BinaryIO, Literal, cast
 
@@ -70,6 +71,21 @@ class Decompressed:
             count -= len(part)
             self._chunk = self._chunk[len(part) :]
         return b"".join(parts)
+
+    def body(self, head: bytes, count: int) -> bytes:
+        """`head` and the next `count` bytes, held once; fewer only at the end. Raises Damaged, Overrun."""
+        if len(self._chunk) >= count:
+            found = b"".join((head, self._chunk[:count]))
+            self._chunk = self._chunk[count:]
+            return found
+        into = io.BytesIO()  # grows in place, and gives its bytes without another copy
+        into.write(head)
+        while count and (self._chunk or self._fill()):
+            part = self._chunk[:count]
+            into.write(part)
+            count -= len(part)
+            self._chunk = self._chunk[len(part) :]
+        return into.getvalue()
 
     def skip(self, count: int) -> int:
         """Pass over `count` bytes; answers how many were missing at the end."""

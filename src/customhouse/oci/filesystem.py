@@ -10,7 +10,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from customhouse.oci.entry import FileEntry
 from customhouse.oci.layer import LayerScan

@@ -5,18 +5,19 @@ content of a layer is in its scan; what makes the whole unreadable raises (Inval
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 from customhouse.errors import Invalid
 from customhouse.oci.config import MAX_CONFIG_BYTES, ImageConfig, InvalidConfig
 from customhouse.oci.digest import Digest
 from customhouse.oci.entry import FileEntry
 from customhouse.oci.filesystem import Filesystem
-from customhouse.oci.layer import LayerScan, scan_layer
+from customhouse.oci.layer import LayerScan
 from customhouse.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, Descriptor, Manifest, Platform, parse_manifest
 from customhouse.oci.reader import JSON, Learnt
+from customhouse.oci.scanner import Account, Content, Scanner, read_here
 from customhouse.oci.wants import Budget, Wants
 
 __all__ = [
@@ -30,9 +31,6 @@ __all__ = [
     "load_platforms",
     "opened",
 ]
-
-Content: TypeAlias = Callable[[Digest], BinaryIO]
-"""Opens a blob or manifest by digest; raises what its owner raises for absent content."""
 
 REFERENCE_TYPE = "vnd.docker.reference.type"
 MOST_PLATFORMS = 64
@@ -98,6 +96,7 @@ def load_image(
     reference: str = "",
     tag: str = "",
     layers: bool = True,
+    scanner: Scanner = read_here,
 ) -> Image:
     """Read one image manifest and all it names; each layer once. `budget` is that of the whole image.
 
@@ -111,8 +110,10 @@ def load_image(
     config_raw = _config(content, manifest.config)
     config = ImageConfig.parse(config_raw)
     scans: tuple[LayerScan, ...] = ()
+    fs = Filesystem.merged(scans)
     if layers:
-        scans = _behind_links(content, _scan(content, manifest.layers, wants, budget or Budget()), wants)
+        scans = _scan(content, manifest.layers, wants, budget or Budget(), scanner)
+        scans, fs = _behind_links(content, scans, wants, scanner)
     return Image(
         reference=reference,
         tag=tag,
@@ -122,7 +123,7 @@ def load_image(
         config=config,
         config_raw=config_raw,
         layers=scans,
-        fs=Filesystem.merged(scans),
+        fs=fs,
         platform=config.platform,
     )
 
@@ -137,14 +138,16 @@ def load_platforms(
     reference: str = "",
     tag: str = "",
     layers: bool = True,
+    scanner: Scanner = read_here,
 ) -> Iterator[Image]:
     """Each image of an index, one in memory at a time, or the one image of a plain manifest. Attestations that
     build tools list beside the images are passed over; an index without any image raises NotAnImage."""
     top = parse_manifest(manifest_raw, media_type)
     if top.kind == "image":
         yield load_image(
-            content, manifest_raw, wants, budget, media_type=media_type, reference=reference, tag=tag, layers=layers
-        )
+            content, manifest_raw, wants, budget, media_type=media_type, reference=reference, tag=tag, layers=layers,
+            scanner=scanner,
+        )  # fmt: skip
         return
     members = [member for member in top.manifests if not is_attestation(member)]
     if not members or len(members) > MOST_PLATFORMS:
@@ -155,7 +158,9 @@ def load_platforms(
         if len(raw) != member.size or Digest.of(raw, member.digest.algorithm) != member.digest:
             raise NotAnImage(f"the manifest {member.digest} in the index is not the content of its digest")
         kind = member.media_type
-        yield load_image(content, raw, wants, budget, media_type=kind, reference=reference, tag=tag, layers=layers)
+        yield load_image(
+            content, raw, wants, budget, media_type=kind, reference=reference, tag=tag, layers=layers, scanner=scanner
+        )
 
 
 def is_attestation(member: Descriptor) -> bool:
@@ -172,23 +177,12 @@ def _config(content: Content, descriptor: Descriptor) -> bytes:
     return raw
 
 
-def _scan(content: Content, layers: Sequence[Descriptor], wants: Wants, budget: Budget) -> tuple[LayerScan, ...]:
-    scans: list[LayerScan] = []
-    for position, descriptor in enumerate(layers):
-        if descriptor.foreign:
-            scans.append(_foreign(descriptor))
-            continue
-        with content(descriptor.digest) as stream:
-            scan = scan_layer(stream, descriptor, wants, budget, layer=position)
-        scans.append(scan)
-        budget = replace(
-            budget,
-            unpacked=max(0, budget.unpacked - scan.size),
-            entries=max(0, budget.entries - len(scan.entries) - len(scan.whiteouts)),
-            contents=max(0, budget.contents - sum(map(len, scan.contents.values()))),
-            heads=max(0, budget.heads - sum(len(entry.head) for entry in scan.entries)),
-        )
-    return tuple(scans)
+def _scan(
+    content: Content, layers: Sequence[Descriptor], wants: Wants, budget: Budget, scanner: Scanner
+) -> tuple[LayerScan, ...]:
+    held = [(position, layer) for position, layer in enumerate(layers) if not layer.foreign]
+    scans = iter(list(scanner(content, held, wants, Account(budget))))
+    return tuple(_foreign(layer) if layer.foreign else next(scans) for layer in layers)
 
 
 def _foreign(descriptor: Descriptor) -> LayerScan:
@@ -197,7 +191,9 @@ def _foreign(descriptor: Descriptor) -> LayerScan:
     return LayerScan(descriptor, None, None, 0, 0, damage=why, complete=False)
 
 
-def _behind_links(content: Content, layers: tuple[LayerScan, ...], wants: Wants) -> tuple[LayerScan, ...]:
+def _behind_links(
+    content: Content, layers: tuple[LayerScan, ...], wants: Wants, scanner: Scanner
+) -> tuple[tuple[LayerScan, ...], Filesystem]:
     """A wanted name may be a link, or lie behind one, to a file that no pattern names: read those layers once more.
     Otherwise moving a package database behind a link would hide it."""
     fs = Filesystem.merged(layers)
@@ -210,15 +206,16 @@ def _behind_links(content: Content, layers: tuple[LayerScan, ...], wants: Wants)
         stored = fs.stored_at(path)
         if stored is not None and fs.read(path) is None and stored[1] not in layers[stored[0]].unread:
             missing.setdefault(stored[0], set()).add(stored[1])
+    if not missing:
+        return layers, fs
     found = list(layers)
-    for position, paths in missing.items():
+    for position, paths in sorted(missing.items()):
         scan = layers[position]
-        with content(scan.digest) as stream:
-            again = scan_layer(stream, scan.descriptor, Wants(frozenset(paths)), Budget(), layer=position)
+        (again,) = scanner(content, [(position, scan.descriptor)], Wants(frozenset(paths)), Account(Budget()))
         found[position] = replace(
             scan, contents={**scan.contents, **again.contents}, unread=scan.unread | again.unread
         )
-    return tuple(found)
+    return tuple(found), Filesystem.merged(found)
 
 
 def opened(raw: bytes) -> BinaryIO:

@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -18,10 +19,14 @@ from customhouse.oci.digest import Digest
 from customhouse.oci.entry import FileEntry, Kind, Violation
 from customhouse.oci.manifest import Descriptor
 from customhouse.oci.reader import Facts
-from customhouse.oci.tar import TarWalk
+from customhouse.oci.tar import TarWalk, Turn
 from customhouse.oci.wants import Budget, Wants
 
-__all__ = ["Budget", "FileEntry", "Kind", "LayerScan", "Violation", "Wants", "scan_layer"]
+__all__ = ["PASS_VERSION", "Budget", "FileEntry", "Kind", "LayerScan", "Violation", "Wants", "scan_layer"]
+
+PASS_VERSION = 1
+"""Raised whenever the same layer may give another scan; readers have versions of their own."""
+
 
 @dataclass(frozen=True)
 class LayerScan:
@@ -53,11 +58,12 @@ class LayerScan:
 
 
 def scan_layer(
-    stream: BinaryIO, descriptor: Descriptor, wants: Wants, budget: Budget, *, layer: int = 0
+    stream: BinaryIO, descriptor: Descriptor, wants: Wants, budget: Budget, *, layer: int = 0, turn: Turn = nullcontext
 ) -> LayerScan:
-    """Read a layer blob to its end. `layer` is the position that its entries will carry."""
+    """Read a layer blob to its end. `layer` is the position that its entries will carry; `turn` is entered while a
+    large file is held, so that passes beside each other can hold one at a time."""
     source = Decompressed(stream, descriptor.digest, descriptor.size, budget)
-    walk = TarWalk(source, wants, budget, layer)
+    walk = TarWalk(source, wants, budget, layer, turn)
     damage: str | None = None
     diff_id: Digest | None = None
     try:

@@ -6,18 +6,21 @@
 2. `version` is raised whenever the facts for the same file may differ.
 3. Facts never hold a secret's value.
 4. A file that a reader wanted and could not have is told in `unread`: nothing is decided by absence.
+5. Facts are bounded: by number and bytes for a file, by bytes for a layer. What is no JSON is no fact.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 from customhouse.oci.entry import FileEntry
 
 JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
 
 MOST_FACTS = 10_000
-
+LARGEST_FACTS = 8 * 1024 * 1024  # of one file
 
 class ContentReader(Protocol):
     """`name` is the key of its facts, `limit` the bytes of the largest file it takes."""
@@ -52,23 +55,30 @@ Facts: TypeAlias = Mapping[str, Learnt]
 """By the name of the reader."""
 
 
-def learn(reader: ContentReader, path: str, body: bytes, into: Learnt) -> None:
-    """Let a reader look at one file; a later entry of the same path replaces what was learnt before."""
+def learn(reader: ContentReader, path: str, body: bytes, into: Learnt, left: int) -> int:
+    """Let a reader look at one file; a later entry of the same path replaces what was learnt before. `left` is what
+    facts may still take; answers how many bytes these took."""
     forget(path, into)
+    taken = 0
     try:
         found: list[JSON] = []
         for fact in reader.read(path, body):
-            if len(found) == MOST_FACTS:
-                into.unread[path] = f"has more than {MOST_FACTS} facts"
+            taken += len(_wire.encode(fact))
+            if len(found) == MOST_FACTS or taken > LARGEST_FACTS or taken > left:
+                into.unread[path] = "has more facts than are kept"
                 break
             found.append(fact)
         if found:
             into.facts[path] = tuple(found)
     except Exception as error:  # the boundary of a reader, its own or an extension's; its text may quote content
         into.unread[path] = f"could not be read ({type(error).__name__})"
+    return min(taken, left)
 
 
 def forget(path: str, into: Learnt) -> None:
     """Nothing is known of this path any more."""
     into.facts.pop(path, None)
     into.unread.pop(path, None)
+
+
+_wire = msgspec.msgpack.Encoder()

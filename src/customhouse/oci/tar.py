@@ -7,8 +7,11 @@
 (POSIX pax and ustar; GNU long names and sparse; OCI image-spec layer.md for whiteouts and duplicates.)
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from customhouse.oci.compression import Damaged, Decompressed
 from customhouse.oci.entry import ELF_HEAD_BYTES, HEAD_BYTES, FileEntry, Kind, Violation
@@ -17,6 +20,8 @@ from customhouse.oci.tarheader import checksum_holds, decimal, number, pax_recor
 from customhouse.oci.wants import Budget, Wants
 
 BLOCK = 512
+LARGE = 24 * 1024 * 1024
+Turn: TypeAlias = Callable[[], AbstractContextManager[object]]
 _ZEROS = bytes(BLOCK)
 _KINDS: Mapping[int, Kind] = {
     0: "file",
@@ -37,8 +42,10 @@ _OPAQUE = ".wh..wh..opq"
 class TarWalk:
     """One pass. `run` fills the lists; `stopped` is true when a budget ended it before the end of the tar."""
 
-    def __init__(self, source: Decompressed, wants: Wants, budget: Budget, layer: int) -> None:
-        self._source, self._wants, self._budget, self._layer = source, wants, budget, layer
+    def __init__(
+        self, source: Decompressed, wants: Wants, budget: Budget, layer: int, turn: Turn = nullcontext
+    ) -> None:
+        self._source, self._wants, self._budget, self._layer, self._turn = source, wants, budget, layer, turn
         self.entries: list[FileEntry] = []
         self.whiteouts: list[str] = []
         self.opaque: list[str] = []
@@ -52,7 +59,7 @@ class TarWalk:
         self._headers = 0
         self._names_left = budget.names
         self._extensions: dict[str, bytes] = {}
-        self._contents_left, self._heads_left = budget.contents, budget.heads
+        self._contents_left, self._heads_left, self._facts_left = budget.contents, budget.heads, budget.facts
 
     def run(self) -> None:
         """Walk to the end of the tar. Raises Damaged and, from the stream, Overrun."""
@@ -217,12 +224,15 @@ class TarWalk:
                     readers.append(reader)
         if not kept and not readers:
             return False
-        body = file.head + self._exactly(left)
-        if kept:
-            self._contents_left -= stored
-            self.contents[path] = body
-        for reader in readers:
-            learn(reader, path, body, self.facts[reader.name])
+        with self._turn() if stored > LARGE else nullcontext():
+            body = self._source.body(file.head, left)
+            if len(body) < stored:
+                raise Damaged("the tar is cut off within a file")
+            if kept:
+                self._contents_left -= stored
+                self.contents[path] = body
+            for reader in readers:
+                self._facts_left -= learn(reader, path, body, self.facts[reader.name], self._facts_left)
         return True
 
     def _path(self, raw: bytes) -> str | None:

@@ -71,7 +71,7 @@ def pax_records(body: bytes) -> dict[str, bytes]:
 
 
 def decimal(text: bytes, what: str) -> int:
-    if not text.isdigit() or len(text) > 19:
+    if not text.isdigit() or len(text) > 19 or int(text) >= 2**63:
         raise Damaged(f"a pax header holds {text[:20]!r} for {what}")
     return int(text)
 

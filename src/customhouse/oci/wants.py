@@ -16,7 +16,7 @@ class Budget:
     the budget of a whole image. `entries` counts headers and folders that only occur in longer names, `names` their
     bytes; `name` and `depth` bound one name, in bytes and folders; `ratio` holds once more than `ratio_floor` bytes
     came out; `file` and `contents` bound what is kept of wanted files, one and all; `heads` bounds heads and extended
-    attributes."""
+    attributes; `facts` bounds what readers say."""
 
     unpacked: int = 32 * 1024 * MIB
     entries: int = 500_000
@@ -27,8 +27,9 @@ class Budget:
     ratio: int = 200
     ratio_floor: int = 128 * MIB
     file: int = 32 * MIB
-    contents: int = 256 * MIB
+    contents: int = 96 * MIB
     heads: int = 64 * MIB
+    facts: int = 64 * MIB
     violations: int = 100
 
 

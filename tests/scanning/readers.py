@@ -1,0 +1,53 @@
+"""Readers that do what no reader should; each is a constant, so that a child finds it."""
+
+import os
+import time
+from collections.abc import Iterator
+
+from customhouse.oci.entry import FileEntry
+from customhouse.oci.reader import JSON
+
+
+class Words:
+    """What a good one does."""
+
+    name, version, limit = "words", 1, 64 * 1024 * 1024
+
+    def wants(self, file: FileEntry) -> bool:
+        return file.path.endswith(".txt")
+
+    def read(self, path: str, body: bytes) -> Iterator[JSON]:
+        if body.startswith(b"fail"):
+            raise ValueError("no text")
+        yield from body[:100].decode().split()
+
+
+class Hostile(Words):
+    """Does what its files say."""
+
+    name = "hostile"
+
+    def read(self, path: str, body: bytes) -> Iterator[JSON]:
+        if body == b"crash":
+            os.abort()
+        if body == b"hang":
+            time.sleep(600)
+        if body == b"spin":
+            while True:
+                pass
+        if body == b"eat":
+            held = []
+            while True:
+                held.append(bytes(16 * 1024 * 1024))
+        if body == b"look":
+            yield sorted(os.environ)
+            yield sorted(os.listdir("/proc/self/fd"), key=int)
+        if body == b"write":
+            with open("/tmp/customhouse-escaped", "w") as out:
+                out.write("bytes")
+        if body == b"surrogate":
+            yield "\udc80"
+        yield body[:20].decode()
+
+
+WORDS, HOSTILE = Words(), Hostile()
