@@ -57,7 +57,8 @@ def bench_image() -> tuple[Path, Path]:
 
 def docker_archive(layout: Path, archive: Path) -> None:
     """What `docker save` would write: skopeo does not convert zstd."""
-    manifest = json.loads(_blob(layout, json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]).read_text())
+    index = json.loads((layout / "index.json").read_text())
+    manifest = json.loads(_blob(layout, index["manifests"][0]["digest"]).read_text())
     tree = archive.with_suffix(".tree")
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir()
@@ -68,9 +69,11 @@ def docker_archive(layout: Path, archive: Path) -> None:
         with (tree / f"{number}.tar").open("wb") as out, _blob(layout, layer["digest"]).open("rb") as packed:
             subprocess.run([unpack, "-dc"], stdin=packed, stdout=out, check=True)
         names.append(f"{number}.tar")
-    (tree / "manifest.json").write_text(json.dumps([{"Config": "config.json", "RepoTags": ["bench:1"], "Layers": names}]))
-    run(["tar", "-C", str(tree), "-cf", str(archive) + ".partial", "manifest.json", "config.json", *names])
-    Path(str(archive) + ".partial").rename(archive)
+    listed = [{"Config": "config.json", "RepoTags": ["bench:1"], "Layers": names}]
+    (tree / "manifest.json").write_text(json.dumps(listed))
+    partial = archive.with_suffix(".partial")
+    run(["tar", "-C", str(tree), "-cf", str(partial), "manifest.json", "config.json", *names])
+    partial.rename(archive)
     shutil.rmtree(tree)
 
 

@@ -62,6 +62,7 @@ from customhouse.repositories.service import RepositoriesService
 from customhouse.review.service import ReviewService, waivers_of
 from customhouse.review.store import ReviewStore
 from customhouse.sandbox.runner import AbsentEngine, Runner
+from customhouse.scanning.contained import kept_in
 from customhouse.settings import Settings, system_clock
 from customhouse.signing import Vault
 from customhouse.sources.service import SourcesService
@@ -130,7 +131,8 @@ class Hub:
         self.advisories = AdvisoriesService(AdvisoriesStore(self.database), self.audit, clock)
         checks = Scanners.of(str(settings.malware_rules or ""), settings.clamd).into(discover())
         self.policy = Policy.load(settings.policy).bind(checks)
-        self.runner = _runner(settings, clock)
+        kept = settings.analysis_cache or settings.data / "analysis"
+        self.runner, self.scanner = _runner(settings, clock), kept_in(kept, settings.analysis_cache_gigabytes)
         review_store, certification_store = ReviewStore(self.database), CertificationStore(self.database)
         self.certification = CertificationService(
             certification_store, audit=self.audit, clock=clock, host=host, wake=self.wake,
@@ -145,8 +147,8 @@ class Hub:
             registry=self.registry,
             enrolment=self.enrolment,
             examiner=Examiner(
-                checks, self.policy,
-                lambda packages: self.advisories.match(packages, self.policy.advisories_max_age), self.runner, clock,
+                checks, self.policy, lambda found: self.advisories.match(found, self.policy.advisories_max_age),
+                self.runner, clock, self.scanner,
             ),
             waivers=waivers_of(review_store, clock),
             bring=remote.bring,
@@ -162,15 +164,9 @@ class Hub:
             certification_store, self.policy, checks, waivers_of(review_store, clock), host, clock
         )
         self.publication = PublicationService(
-            certification=self.certification,
-            review=self.review,
-            enrolment=self.enrolment,
-            registry=self.registry,
-            trust=self.trust,
-            keys=hub_keys,
-            audit=self.audit,
-            clock=clock,
-        )
+            certification=self.certification, review=self.review, enrolment=self.enrolment, registry=self.registry,
+            trust=self.trust, keys=hub_keys, audit=self.audit, clock=clock,
+        )  # fmt: skip
         self.publication.before_signing = self._follow_keys
         self.replication = ReplicationService(
             ReplicationStore(self.database), self.registry, self.vault, self.audit, clock, host=host, wake=self.wake
@@ -256,6 +252,7 @@ class Hub:
             self._thread.join(timeout=2)
         self.mirroring.close(1)
         self.workflows.close(seconds)
+        self.scanner.close()
         self.blobs.close()
         self.database.close()
         if self._lock:

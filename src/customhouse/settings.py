@@ -77,6 +77,13 @@ class Settings:
     )
     malware_rules: Path | None = field(default=None, metadata={"help": "folder of YARA rules beside the shipped ones"})
     workers: int = field(default=2, metadata={"help": "submissions examined at once in one process"})
+    analysis_cache: Path | None = field(
+        default=None,
+        metadata={"help": "folder of what was learnt of layers, which hosts may share; without one, DIR/analysis"},
+    )
+    analysis_cache_gigabytes: int = field(
+        default=4, metadata={"help": "how large it may grow before the oldest goes; 0: nothing is kept"}
+    )
     quarantine_days: int = field(
         default=30, metadata={"help": "days for which quarantine keeps the content of a submission that is final"}
     )
@@ -259,6 +266,7 @@ class ClientEnvironment:
     ca_file: str
     config: Path
     state: Path
+    cache: Path
     docker_config: Path
     docker_host: str
     debug: bool
@@ -280,6 +288,7 @@ def client_environment(environment: Mapping[str, str] | None = None) -> ClientEn
         ca_file=either("CUSTOMHOUSE_CA_FILE"),
         config=Path(either("XDG_CONFIG_HOME") or home / ".config") / "customhouse",
         state=Path(either("XDG_STATE_HOME") or home / ".local/state") / "customhouse",
+        cache=Path(either("XDG_CACHE_HOME") or home / ".cache") / "customhouse",
         docker_config=Path(either("DOCKER_CONFIG") or home / ".docker"),
         docker_host=either("DOCKER_HOST"),
         debug=either("CUSTOMHOUSE_DEBUG") not in ("", "0", "false"),

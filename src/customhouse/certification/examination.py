@@ -18,6 +18,7 @@ from customhouse.certification.policy import Policy
 from customhouse.certification.runner import run as run_checks
 from customhouse.oci.image import Content, Image, load_platforms
 from customhouse.oci.manifest import Manifest, parse_manifest
+from customhouse.oci.scanner import Scanner, read_here
 from customhouse.oci.wants import Wants
 from customhouse.sandbox.runner import ImageLayer, ImageSource, Runner, RunProfile, RunRecord
 
@@ -48,6 +49,7 @@ class Examiner:
     match: Matcher
     runner: Runner
     clock: Callable[[], datetime]
+    scanner: Scanner = read_here
 
     def content(self, material: Material) -> tuple[list[Finding], dict[str, JSON]]:
         """Every check that needs no run: (findings, inputs of the verdict)."""
@@ -112,6 +114,7 @@ class Examiner:
             reference=material.reference,
             tag=material.tag,
             layers=layers,
+            scanner=self.scanner,
         )
 
     def _index(self, material: Material) -> Manifest | None:

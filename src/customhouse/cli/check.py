@@ -16,6 +16,7 @@ from customhouse.oci.digest import Digest
 from customhouse.oci.reference import Reference
 
 ANY = click.Path(exists=True, path_type=Path)
+CACHE_BYTES = 2 * 10**9
 SOCKET = Path("/var/run/docker.sock")
 
 
@@ -25,11 +26,12 @@ SOCKET = Path("/var/run/docker.sock")
 @click.option("--advisories", multiple=True, type=ANY, help="OSV dumps and KEV lists; may be repeated.")
 @click.option("--engine", default="auto", show_default=True, help="Container engine: auto, none, or its URL.")
 @click.option("--tag", help="The tag it is meant for, which some checks look at.")
+@click.option("--no-cache", is_flag=True, help="Read every layer, whatever is known of it.")
 @reporting
 @connected
 def check(
     out: Output, connections: Connections, name: str, policy: str, advisories: tuple[Path, ...], engine: str,
-    tag: str | None,
+    tag: str | None, no_cache: bool,
 ) -> int:
     """Run the hub's checks on an image, without a hub; exits 0 only if it would be certified."""
     with tempfile.TemporaryDirectory(prefix="customhouse-") as folder:
@@ -42,14 +44,17 @@ def check(
             tag = tag or reference.tag or ("" if reference.digest else "latest")
         if engine == "auto":
             engine = connections.environment.docker_host or (f"unix://{SOCKET}" if SOCKET.exists() else "none")
-        document = _examine(image, name, tag, policy, advisories, "" if engine == "none" else engine)
+        address = "" if engine == "none" else engine
+        cache = None if no_cache else connections.environment.cache / "analysis"
+        document = _examine(image, name, tag, policy, advisories, address, cache)
     lines = [f"{document['verdict'].replace('_', ' ')}, grade {document['grade']}: {document['reason']}"]
     out.result(document, lines + finding_lines(document["findings"]))
     return DONE if document["verdict"] == "certified" else REFUSED
 
 
 def _examine(
-    image: LocalImage, name: str, tag: str, policy_name: str, advisories: Sequence[Path], address: str
+    image: LocalImage, name: str, tag: str, policy_name: str, advisories: Sequence[Path], address: str,
+    cache: Path | None,
 ) -> dict[str, Any]:
     from customhouse.advisories.matching import match
     from customhouse.advisories.memory import MemoryAdvisories
@@ -59,21 +64,26 @@ def _examine(
     from customhouse.certification.verdict import judge
     from customhouse.sandbox.docker_engine import DockerEngine
     from customhouse.sandbox.runner import AbsentEngine
+    from customhouse.scanning.cache import ScanCache
+    from customhouse.scanning.contained import ContainedScanner
     from customhouse.settings import system_clock
 
     now = system_clock()
     checks = discover()
     policy = Policy.load(policy_name).bind(checks)
     source = MemoryAdvisories.load(advisories, now)
+    scanner = ContainedScanner(ScanCache(cache, CACHE_BYTES) if cache else None)
     examiner = Examiner(
         checks=checks,
         policy=policy,
         match=lambda packages: match(packages, source, now, policy.advisories_max_age),
         runner=DockerEngine(system_clock, url=address, hub="customhouse-check") if address else AbsentEngine(),
         clock=system_clock,
+        scanner=scanner,
     )
     material = Material("check", image.content, image.manifest, image.media_type, name, tag)
-    found, inputs = examiner.content(material)
+    with scanner:
+        found, inputs = examiner.content(material)
     run, _ = examiner.run(material, found, inputs)
     verdict = judge([*found, *run], policy, [], now)
     return {

@@ -6,7 +6,7 @@
    are read one after the other.
 3. A child gets the blob's descriptor when the blob is a plain file, else a pipe that this process fills.
 4. A scan from the cache stands for the bytes of the digest. With `rehash` the stored bytes are hashed all the same,
-   for content that nobody hashed as it came; without, the store behind `content` answers for them (ADR 0017).
+   for content that nobody hashed as it came; without, the store behind `content` answers for them (ADR 0016).
 """
 
 import functools
@@ -138,6 +138,11 @@ class ContainedScanner:
                 done += count
                 tell(done)
             return done == descriptor.size and hasher.hexdigest() == descriptor.digest.hex
+
+
+def kept_in(folder: Path, gigabytes: int) -> ContainedScanner:
+    """The hub's scanner: its blobs were hashed as they came."""
+    return ContainedScanner(ScanCache(folder, gigabytes * 10**9) if gigabytes else None, rehash=False)
 
 
 class _Counter:
