@@ -131,8 +131,9 @@ class Hub:
         self.advisories = AdvisoriesService(AdvisoriesStore(self.database), self.audit, clock)
         checks = Scanners.of(str(settings.malware_rules or ""), settings.clamd).into(discover())
         self.policy = Policy.load(settings.policy).bind(checks)
-        kept = settings.analysis_cache or settings.data / "analysis"
-        self.runner, self.scanner = _runner(settings, clock), kept_in(kept, settings.analysis_cache_gigabytes)
+        self.runner, self.scanner = _runner(settings, clock), kept_in(
+            settings.analysis_cache or settings.data / "analysis", settings.analysis_cache_gigabytes
+        )
         review_store, certification_store = ReviewStore(self.database), CertificationStore(self.database)
         self.certification = CertificationService(
             certification_store, audit=self.audit, clock=clock, host=host, wake=self.wake,
