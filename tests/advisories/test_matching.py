@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from customhouse.advisories.matching import AdvisoryReport, Coverage, Holding, Match, coverage_of, match
+from customhouse.advisories.matching import AdvisoryReport, Coverage, Match, coverage_of, match
 from customhouse.advisories.memory import MemoryAdvisories
 from customhouse.advisories.severity import Rating
+from customhouse.advisories.source import Holding
 from tests.advisories.records import (
     CRITICAL,
     HIGH,
@@ -185,7 +186,7 @@ DAY = timedelta(days=1)
     [
         (None, Coverage.MISSING),
         (Holding(0, NOW, NOW), Coverage.MISSING),
-        (Holding(5, NOW, None), Coverage.MISSING),
+        (Holding(5, NOW, None), Coverage.PARTIAL),
         (Holding(5, NOW, NOW), Coverage.COVERED),
         (Holding(5, NOW - 399 * DAY, NOW - 7 * DAY), Coverage.COVERED),
         (Holding(5, NOW, NOW - 8 * DAY), Coverage.STALE),

@@ -122,7 +122,7 @@ def test_one_record_does_not_make_an_ecosystem_known(service: AdvisoriesService,
     report = service.import_feed(written(tmp_path, "X.json", FLAW), CERTIFIER)
     assert report.renewed == ()
     found = service.match([lib("npm", "x", "1.0.0")])
-    assert found.matches and found.coverage == {"npm": Coverage.MISSING}
+    assert found.matches and found.coverage == {"npm": Coverage.PARTIAL}
 
 
 def test_an_older_kev_list_does_not_replace_a_newer_one(service: AdvisoriesService, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from customhouse.advisories.osv import parse_time
 
@@ -30,6 +31,7 @@ class EpssTable:
     model: str
     scored: datetime
     scores: tuple[tuple[str, float, float], ...]
+    digest: str
 
     @property
     def version(self) -> str:
@@ -64,7 +66,8 @@ def parse(raw: bytes) -> EpssTable:
         scores[found[1].decode()] = score, percentile
     if not scores:
         raise InvalidScores("has no score")
-    return EpssTable(head[1].decode(), scored, tuple((cve, *scores[cve]) for cve in sorted(scores)))
+    ordered = tuple((cve, *scores[cve]) for cve in sorted(scores))
+    return EpssTable(head[1].decode(), scored, ordered, sha256(raw).hexdigest())
 
 
 def _date(text: str) -> datetime:

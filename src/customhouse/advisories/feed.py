@@ -1,4 +1,5 @@
-"""Advisory files: an OSV dump (`all.zip`, or a folder of records), one record, or CISA's KEV list (plain or .gz).
+"""Advisory files: an OSV dump (`all.zip`, or a folder of records), one record, CISA's KEV list, an EPSS table, VEX
+documents (OpenVEX, CSAF); plain or .gz.
 
 1. What a file is, is told by its first bytes and its content, not by its name.
 2. A record that cannot be used is reported as `Refused`; only a file that cannot be read at all raises.
@@ -22,13 +23,15 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from customhouse.advisories import kev, osv
+from customhouse.advisories import csaf, epss, kev, openvex, osv
 from customhouse.advisories.osv import Advisory, InvalidRecord
+from customhouse.advisories.vex import InvalidVex, VexDocument
 from customhouse.errors import Invalid, TooLarge
 
 T = TypeVar("T")
 
 MIB = 1 << 20
+MODIFIED = "modified_id.csv"  # what a mirror says of its records; no record itself
 CLOCK_SKEW = timedelta(days=1)
 MOST_REFUSED = 0.05
 FORM = b"2:"  # of what is kept of a record
@@ -53,7 +56,7 @@ class FeedUnreadable(Invalid):
     def __init__(self, name: str, why: str) -> None:
         super().__init__(
             f"{name} {why}",
-            hint="Give an OSV all.zip, a folder of OSV records, one OSV record, or the KEV list (.json or .json.gz).",
+            hint="Give an OSV all.zip, a folder of records, one record, the KEV list, an EPSS table, or VEX.",
         )
 
 
@@ -81,7 +84,15 @@ class Refused:
     reason: str
 
 
-Item = Record | Refused | kev.KevCatalog
+@dataclass(frozen=True)
+class Vex:
+    """One VEX document; `digest` is of its bytes."""
+
+    document: VexDocument
+    digest: str
+
+
+Item = Record | Refused | kev.KevCatalog | epss.EpssTable | Vex
 
 
 def read_feed(path: Path, name: str = "", budget: FeedBudget | None = None) -> Iterator[Item]:
@@ -107,10 +118,16 @@ def read_stream(stream: BinaryIO, name: str, budget: FeedBudget) -> Iterator[Ite
     raw = _bounded_gunzip(stream, name, budget) if head.startswith(b"\x1f\x8b") else stream.read(budget.document + 1)
     if len(raw) > budget.document:
         raise FeedTooLarge(name, f"is larger than {budget.document} bytes")
+    if epss.is_table(raw[:64]):
+        try:
+            yield epss.parse(raw)
+        except epss.InvalidScores as error:
+            raise FeedUnreadable(name, f"looks like an EPSS table but {error}") from error
+        return
     try:
         document = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise FeedUnreadable(name, "is neither an archive nor JSON") from error
+        raise FeedUnreadable(name, "is neither an archive nor JSON nor an EPSS table") from error
     yield from _documents(document, name, raw)
 
 
@@ -131,6 +148,7 @@ class Tally:
     refused: int = 0
     examples: list[Refused] = field(default_factory=list)
     ecosystems: Counter[str] = field(default_factory=Counter)
+    ids: dict[str, set[str]] = field(default_factory=dict)
     _dumps: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     _newest: dict[str, datetime] = field(default_factory=dict)
 
@@ -151,10 +169,20 @@ class Tally:
             if advisory.modified <= now + CLOCK_SKEW:  # a record from the future proves nothing about freshness
                 self._newest[name] = max(self._newest.get(name, advisory.modified), advisory.modified)
         if record.dump:
+            self.ids.setdefault(record.dump, set()).add(advisory.id)
             counts = self._dumps.setdefault(record.dump, defaultdict(lambda: [0, 0]))
             for family in families:
                 counts[family][0] += 1
                 counts[family][1] += len(families) == 1
+
+    def families(self) -> dict[str, set[str]]:
+        """By dump, the families of ecosystems of which it is one."""
+        if self.refused > MOST_REFUSED * (self.records + self.refused):
+            return {}
+        return {
+            dump: {family for family, (seen, alone) in counts.items() if alone * 2 >= seen}
+            for dump, counts in self._dumps.items()
+        }
 
     def whole(self) -> dict[str, datetime | None]:
         """Ecosystems of which this import is a dump, with their newest record.
@@ -162,11 +190,7 @@ class Tally:
         Dumps of one ecosystem hold a few records that concern others too, and must not stand for those: at least
         half of a family's records have to be about that family alone. Too many refused records, and it is no dump.
         """
-        if self.refused > MOST_REFUSED * (self.records + self.refused):
-            return {}
-        families = {
-            family for counts in self._dumps.values() for family, (seen, alone) in counts.items() if alone * 2 >= seen
-        }
+        families = {family for found in self.families().values() for family in found}
         return {name: self._newest.get(name) for name in self.ecosystems if name.split(":")[0] in families}
 
 
@@ -175,12 +199,32 @@ def content_of(raw: bytes) -> str:
     return sha256(FORM + raw).hexdigest()
 
 
+def is_vex(document: object) -> bool:
+    return openvex.is_document(document) or csaf.is_document(document)
+
+
+def vex_of(document: object, raw: bytes) -> Vex:
+    """A VEX document in whichever form it has. Raises InvalidVex."""
+    read = openvex.from_document if openvex.is_document(document) else csaf.from_document
+    return Vex(read(document), f"sha256:{sha256(raw).hexdigest()}")
+
+
+def lineage(dump: str) -> int:
+    """The name of a dump as a number above 0: a later dump of the same name takes the place of this one."""
+    return int.from_bytes(sha256(dump.replace("/", "-").encode()).digest()[:4], "big") >> 1 | 1
+
+
 def _documents(document: Any, name: str, raw: bytes) -> Iterator[Item]:
     if kev.is_catalog(document):
         try:
             yield kev.from_document(document)
         except kev.InvalidCatalog as error:
             raise FeedUnreadable(name, f"looks like the KEV list but {error}") from error
+    elif is_vex(document):
+        try:
+            yield vex_of(document, raw)
+        except InvalidVex as error:
+            raise FeedUnreadable(name, f"looks like a VEX document but {error}") from error
     elif isinstance(document, list):
         for position, each in enumerate(document, start=1):
             yield _record(each, f"{name}#{position}", msgspec.json.encode(each, order="sorted"), "")
@@ -202,9 +246,11 @@ def _member(raw: bytes, name: str, dump: str, budget: FeedBudget) -> Item:
         document = msgspec.json.decode(raw)
         if kev.is_catalog(document):
             return kev.from_document(document)
+        if is_vex(document):
+            return vex_of(document, raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return Refused(name, "is no JSON")
-    except kev.InvalidCatalog as error:
+    except (kev.InvalidCatalog, InvalidVex) as error:
         return Refused(name, str(error))
     return _record(document, name, raw, dump)
 
@@ -218,7 +264,7 @@ def _folder(folder: Path, name: str, budget: FeedBudget, depth: int) -> Iterator
             continue
         if path.is_dir():
             yield from _folder(path, inner, budget, depth - 1)
-        elif path.suffix in (".zip", ".gz"):
+        elif path.suffix in (".zip", ".gz") or path.suffix == ".csv" and path.name != MODIFIED:
             try:
                 with path.open("rb") as stream:
                     yield from read_stream(stream, inner, budget)

@@ -2,9 +2,10 @@
 
 1. identity.py says by what a package is looked up, and which records that bear its name are not about it.
 2. Records that name the same flaw (folding.py) become one match.
-3. Coverage is said per ecosystem: `covered`, `missing` (nothing was ever imported as a whole) or `stale` (the import,
-   or the newest record in it, is too old). A found match counts whatever the coverage; none found counts only when
-   covered. A package whose name advisories cannot know is `unidentified`, with the reason.
+3. Coverage is said per ecosystem: `covered`, `missing` (nothing was ever imported), `partial` (some records, never a
+   whole dump) or `stale` (the import, or the newest record in it, is too old). A found match counts whatever the
+   coverage; none found counts only when covered. A package whose name advisories cannot know is `unidentified`, with
+   the reason.
 4. A record of malicious code that lists versions is about these very versions and nothing between them.
 5. A fix that Ubuntu gives to subscribers only is no fix for others: the flaw is there, without a fixed version. Who has
    a subscriber's build is judged by the subscribers' records.
@@ -18,13 +19,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
 
 from customhouse.advisories.evaluation import Hit, evaluate
 from customhouse.advisories.folding import fold
 from customhouse.advisories.identity import BY_BINARY, Lookup, Package, Unidentified, concerns, identify
-from customhouse.advisories.osv import Advisory, Affected
+from customhouse.advisories.osv import Advisory
 from customhouse.advisories.severity import Rating
+from customhouse.advisories.source import AdvisorySource, Holding, Likelihood, Statement
 from customhouse.advisories.specifics import FixState
 from customhouse.advisories.versions import RPM, VersionOrder, family
 
@@ -40,57 +41,8 @@ class Coverage(StrEnum):
 
     COVERED = "covered"
     MISSING = "missing"
+    PARTIAL = "partial"
     STALE = "stale"
-
-
-@dataclass(frozen=True)
-class Holding:
-    """What is held about one ecosystem (or about KEV): when a whole dump was last imported, and its newest record."""
-
-    records: int
-    newest: datetime | None
-    imported: datetime | None
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One record about one package. The record comes without its other affected packages."""
-
-    advisory: Advisory
-    affected: Affected
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """EPSS: the probability (0 to 1) that a CVE is exploited within 30 days, and the share of CVEs that score less."""
-
-    score: float
-    percentile: float
-
-
-class AdvisorySource(Protocol):
-    """Advisories of one moment: all answers come from the same snapshot."""
-
-    def snapshot(self) -> str:
-        """An id of the content: equal ids, equal advisories."""
-
-    def holdings(self) -> Mapping[str, Holding]:
-        """By ecosystem name as in OSV, and "KEV"."""
-
-    def statements(self, ecosystem: str, packages: Collection[str]) -> Iterable[Statement]:
-        """Records that are not withdrawn, about any of these packages."""
-
-    def exploited(self, cves: Collection[str]) -> frozenset[str]:
-        """Those of these CVEs that are on the KEV list."""
-
-    def aliases(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
-        """The other names of these records' flaws, also by way of records about other packages (`folding.closure`)."""
-
-    def likelihood(self, cves: Collection[str]) -> Mapping[str, Likelihood]:
-        """EPSS scores of those CVEs that have one; "EPSS" among the holdings says how old they are."""
-
-    def ratings(self, cves: Collection[str]) -> Mapping[str, tuple[Rating, str]]:
-        """How bad these flaws are by the record of that very name, and where it says so; unknown ones are left out."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +99,10 @@ class AdvisoryReport:
 
 def coverage_of(holding: Holding | None, now: datetime, max_age: timedelta = MAX_AGE) -> Coverage:
     """Rule 3. An import dated after `now` is no fresher than one of now."""
-    if holding is None or holding.imported is None or not holding.records:
+    if holding is None or not holding.records:
         return Coverage.MISSING
+    if holding.imported is None:
+        return Coverage.PARTIAL
     if now - holding.imported > max_age:
         return Coverage.STALE
     if holding.newest is None or now - holding.newest > NEWEST_RECORD_WITHIN:

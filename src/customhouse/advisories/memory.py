@@ -10,13 +10,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from customhouse.advisories.feed import FeedBudget, Record, Refused, Tally, read_feed
+from customhouse.advisories.epss import EpssTable
+from customhouse.advisories.feed import FeedBudget, Record, Refused, Tally, Vex, read_feed
 from customhouse.advisories.folding import MOST_NAMES, closure
 from customhouse.advisories.kev import KevCatalog
-from customhouse.advisories.matching import Holding, Likelihood, Statement
 from customhouse.advisories.osv import Advisory
 from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
+from customhouse.advisories.source import Holding, Likelihood, Statement
+from customhouse.advisories.vex import Stated, VexDocument
 
 
 class MemoryAdvisories:
@@ -29,6 +31,8 @@ class MemoryAdvisories:
         self._holdings: dict[str, Holding] = {}
         self._names: dict[str, set[str]] = defaultdict(set)
         self._epss: dict[str, Likelihood] = {}
+        self._epss_version = ""
+        self._vex: dict[str, VexDocument] = {}
         self._kev: KevCatalog | None = None
         self._snapshot = ""
 
@@ -51,7 +55,10 @@ class MemoryAdvisories:
         content = Content()
         for advisory, digest in held._records.values():
             content = content.with_mark(record_mark(advisory.id, advisory.modified, digest))
-        held._snapshot = identify(content, held._kev.version if held._kev else "", held._kev_entries())
+        for digest, document in held._in_force().items():
+            content = content.beside(record_mark(f"vex:{digest}", document.issued, ""))
+        kev_version = held._kev.version if held._kev else ""
+        held._snapshot = identify(content, kev_version, held._kev_entries(), held._epss_version)
         return held
 
     def snapshot(self) -> str:
@@ -81,6 +88,24 @@ class MemoryAdvisories:
             if each.withdrawn is None and each.rating is not Rating.UNKNOWN
         }
 
+    def stated(self, names: Collection[str]) -> list[Stated]:
+        """The VEX statements in force that name one of these flaws."""
+        wanted = frozenset(names)
+        return [
+            Stated(each, digest, number, document.identifier, document.author)
+            for digest, document in sorted(self._in_force().items())
+            for number, each in enumerate(document.statements)
+            if not wanted.isdisjoint(each.names)
+        ]
+
+    def _in_force(self) -> dict[str, VexDocument]:
+        latest: dict[tuple[str, str], str] = {}
+        for digest, document in self._vex.items():
+            key = document.identifier, document.author
+            if key not in latest or document.issued >= self._vex[latest[key]].issued:
+                latest[key] = digest
+        return {digest: self._vex[digest] for digest in latest.values()}
+
     def _kev_entries(self) -> frozenset[str]:
         return frozenset(entry.cve for entry in self._kev.entries) if self._kev else frozenset()
 
@@ -95,11 +120,24 @@ class MemoryAdvisories:
                 if self._kev is None or item.released >= self._kev.released:
                     self._kev = item
                     self._holdings["KEV"] = Holding(len(item.entries), item.released, at)
+            elif isinstance(item, EpssTable):
+                held = self._holdings.get("EPSS")
+                if held is None or held.newest is None or item.scored >= held.newest:
+                    self._epss = {cve: Likelihood(score, percentile) for cve, score, percentile in item.scores}
+                    self._holdings["EPSS"] = Holding(len(item.scores), item.scored, at, path.name)
+                    self._epss_version = f"{item.version} {item.digest}"
+            elif isinstance(item, Vex):
+                self._vex[item.digest] = item.document
             else:
                 tally.add(item, now)
                 self.tally.add(item, now)
                 self._keep(item)
-        for name, newest in tally.whole().items():
+        whole = tally.whole()
+        for name, count in tally.ecosystems.items():
+            if name not in whole and (name not in self._holdings or self._holdings[name].imported is None):
+                before = self._holdings.get(name)
+                self._holdings[name] = Holding(count + (before.records if before else 0), None, None, path.name)
+        for name, newest in whole.items():
             before = self._holdings.get(name)
             records = tally.ecosystems[name] + (before.records if before else 0)
             latest = max((t for t in (newest, before.newest if before else None) if t is not None), default=None)

@@ -4,12 +4,13 @@
    the file and the snapshot that followed.
 2. Records are written in batches, each one transaction: other writers get their turn, and a killed import leaves
    whole records and the old statement about freshness; doing it again finishes it.
-3. Freshness is renewed at the end only, and only for ecosystems of which the file was a dump.
+3. Freshness is renewed at the end only, and only for ecosystems of which the file was a dump. Then what the dump of
+   that name held before and holds no more goes as well.
 4. A match reads everything in one transaction: one snapshot, named in its report.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,21 +22,15 @@ from sqlalchemy import Connection
 
 from customhouse import faults
 from customhouse.accounts.people import Principal
-from customhouse.advisories.feed import FeedBudget, FeedUnreadable, Record, Refused, Tally, in_batches, read_feed
+from customhouse.advisories.epss import EpssTable
+from customhouse.advisories.feed import FeedBudget, FeedUnreadable, Record, Refused, Tally, Vex, in_batches, read_feed
 from customhouse.advisories.identity import Package
 from customhouse.advisories.kev import KevCatalog
-from customhouse.advisories.matching import (
-    MAX_AGE,
-    AdvisoryReport,
-    AdvisorySource,
-    Holding,
-    Likelihood,
-    Statement,
-    coverage_of,
-    match,
-)
+from customhouse.advisories.matching import MAX_AGE, AdvisoryReport, coverage_of, match
 from customhouse.advisories.severity import Rating
-from customhouse.advisories.store import KEV, AdvisoriesStore, Change
+from customhouse.advisories.source import AdvisorySource, Holding, Likelihood, Statement
+from customhouse.advisories.store import EPSS, KEV, AdvisoriesStore, Change
+from customhouse.advisories.vex import Stated
 from customhouse.audit import Audit
 from customhouse.errors import CustomhouseError, Denied
 
@@ -54,7 +49,8 @@ class ImportDenied(Denied):
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did. `renewed` are the ecosystems that count as known as of now."""
+    """What an import did. `renewed` are the ecosystems that count as known as of now; `vanished` how many records went
+    because a dump holds them no more; `doubted` ecosystems whose dump lost so much that it is not believed."""
 
     id: str
     name: str
@@ -68,6 +64,10 @@ class ImportReport:
     ecosystems: Mapping[str, int]
     renewed: tuple[str, ...]
     kev: str | None = None
+    epss: str | None = None
+    vex: int = 0
+    vanished: int = 0
+    doubted: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -86,6 +86,10 @@ class ImportReport:
             "ecosystems": dict(sorted(self.ecosystems.items())),
             "renewed": list(self.renewed),
             "kev": self.kev,
+            "epss": self.epss,
+            "vex": self.vex,
+            "vanished": self.vanished,
+            "doubted": list(self.doubted),
         }
 
 
@@ -94,6 +98,13 @@ class _Progress:
     tally: Tally = field(default_factory=Tally)
     change: Change = field(default_factory=Change)
     kev: str | None = None
+    epss: str | None = None
+    vex: int = 0  # that say something new
+    documents: int = 0
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.tally.records or self.kev or self.epss or self.documents)
 
 
 class AdvisoriesService:
@@ -136,8 +147,8 @@ class AdvisoriesService:
             )  # fmt: skip
         progress = _Progress()
         try:
-            self._read(path, name, progress)
-            if not progress.tally.records and not progress.kev:
+            self._read(path, name, actor, progress)
+            if not progress.anything:
                 why = "holds no usable advisory"
                 if progress.tally.examples:
                     why += f" ({progress.tally.examples[0].name} {progress.tally.examples[0].reason})"
@@ -166,7 +177,12 @@ class AdvisoriesService:
                 for row in self._store.imports(tx)
             ]
             snapshot = self._store.snapshot(tx)
-        kev = holdings.pop(KEV, None)
+            epss_version = self._store.epss_version(tx)
+            documents = [
+                {"id": row.identifier, "author": row.author, "form": row.form, "issued": _iso(row.issued)}
+                for row in self._store.vex.documents(tx)
+            ]
+        kev, epss = holdings.pop(KEV, None), holdings.pop(EPSS, None)
         return {
             "snapshot": snapshot or None,
             "records": records,
@@ -176,6 +192,8 @@ class AdvisoriesService:
                 for name, holding in sorted(holdings.items())
             ],
             "kev": {"version": kev_version or None, **_holding_json(kev, now, max_age)},
+            "epss": {"version": epss_version or None, **_holding_json(epss, now, max_age)},
+            "vex": documents,
             "imports": imports,
         }
 
@@ -196,7 +214,7 @@ class AdvisoriesService:
         with self._store.read() as tx:
             return self._store.snapshot(tx)
 
-    def _read(self, path: Path, name: str, progress: _Progress) -> None:
+    def _read(self, path: Path, name: str, actor: str, progress: _Progress) -> None:
         for batch in in_batches(read_feed(path, name, self._budget), BATCH):
             now = self._clock()
             records = [item for item in batch if isinstance(item, Record)]
@@ -209,8 +227,14 @@ class AdvisoriesService:
                 progress.change += self._store.put(tx, records, now)
                 for item in batch:
                     if isinstance(item, KevCatalog):
-                        self._store.put_kev(tx, item, now)
+                        self._store.put_kev(tx, item, name, now)
                         progress.kev = item.version
+                    elif isinstance(item, EpssTable):
+                        self._store.put_epss(tx, item, name, now)
+                        progress.epss = item.version
+                    elif isinstance(item, Vex):
+                        progress.documents += 1
+                        progress.vex += self._store.put_vex(tx, item, "", actor, now)
             faults.point("advisories.import.batch")
 
     def _finish(self, import_id: str, name: str, actor: str, progress: _Progress) -> ImportReport:
@@ -218,7 +242,15 @@ class AdvisoriesService:
         whole = tally.whole()
         with self._store.write() as tx:
             now = self._clock()
-            self._store.renew(tx, whole, now)
+            vanished = 0
+            doubted: set[str] = set()
+            for dump, families in sorted(tally.families().items()):
+                gone, done = self._store.vanish(tx, dump, tally.ids[dump], families)
+                vanished += gone if done else 0
+                doubted |= set() if done else families
+            whole = {each: newest for each, newest in whole.items() if each.split(":")[0] not in doubted}
+            self._store.renew(tx, whole, name, now)
+            self._store.note_partial(tx, tally.ecosystems.keys() - whole.keys(), name)
             report = ImportReport(
                 id=import_id,
                 name=name,
@@ -230,8 +262,12 @@ class AdvisoriesService:
                 refused=tally.refused,
                 examples=tuple(tally.examples),
                 ecosystems=dict(tally.ecosystems),
-                renewed=(*sorted(whole), *((KEV,) if progress.kev else ())),
+                renewed=(*sorted(whole), *((KEV,) if progress.kev else ()), *((EPSS,) if progress.epss else ())),
                 kev=progress.kev,
+                epss=progress.epss,
+                vex=progress.vex,
+                vanished=vanished,
+                doubted=tuple(sorted(doubted)),
             )
             self._store.end_import(tx, import_id, msgspec.json.encode(report.as_json()).decode(), now)
             detail = {"import": import_id, "records": report.records, "refused": report.refused, "kev": report.kev}
@@ -277,6 +313,9 @@ class _StoredAdvisories:
     def ratings(self, cves: Collection[str]) -> Mapping[str, tuple[Rating, str]]:
         return self._store.ratings(self._tx, cves)
 
+    def stated(self, names: Collection[str]) -> Sequence[Stated]:
+        return self._store.vex.about(self._tx, names)
+
 
 def _holding_json(holding: Holding | None, now: datetime, max_age: timedelta) -> dict[str, Any]:
     return {
@@ -284,6 +323,7 @@ def _holding_json(holding: Holding | None, now: datetime, max_age: timedelta) ->
         "records": holding.records if holding else 0,
         "newest": _iso(holding.newest) if holding else None,
         "imported": _iso(holding.imported) if holding else None,
+        "source": holding.source if holding else "",
     }
 
 

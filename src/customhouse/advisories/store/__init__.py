@@ -4,25 +4,25 @@
    take back what a newer one said. A stored time of modification that lies in the future does not defend its record.
 2. The content's marks are summed in the transaction that changes records, so the snapshot id is always that of the
    rows a reader sees.
-3. Withdrawn records keep their row and lose what they say about packages.
+3. Withdrawn records keep their row and lose what they say about packages. A record that a later dump of the same
+   name holds no more goes.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, delete, distinct, func, insert, select, update
 
-from customhouse.advisories.feed import CLOCK_SKEW, Record, in_batches
+from customhouse.advisories.epss import EpssTable
+from customhouse.advisories.feed import CLOCK_SKEW, Record, Vex, in_batches, lineage
 from customhouse.advisories.folding import MOST_NAMES, closure
 from customhouse.advisories.kev import KevCatalog
-from customhouse.advisories.matching import Holding, Likelihood, Statement
-from customhouse.advisories.osv import Advisory, Affected, Range
 from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
-from customhouse.advisories.specifics import NOTHING_SPECIFIC, Specifics
+from customhouse.advisories.source import Holding, Likelihood, Statement
+from customhouse.advisories.store.codec import HEADER, advisory_of, affected_of, document, header
 from customhouse.advisories.store.tables import (
     advisory,
     advisory_affected,
@@ -33,10 +33,12 @@ from customhouse.advisories.store.tables import (
     epss_score,
     kev_entry,
 )
-from customhouse.db import Store
+from customhouse.advisories.store.vex import VexRows
+from customhouse.db import Database, Store
 
 CHUNK = 500
-KEV = "KEV"
+KEV, EPSS = "KEV", "EPSS"
+VANISH_FREELY, VANISH_SHARE = 20, 0.1
 
 @dataclass(frozen=True)
 class Change:
@@ -58,6 +60,10 @@ class Change:
 
 class AdvisoriesStore(Store):
     """Queries and changes; every method works inside the caller's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.vex = VexRows(database)
 
     def put(self, tx: Connection, records: Iterable[Record], now: datetime) -> Change:
         """Store a batch of records; rule 1."""
@@ -91,7 +97,7 @@ class AdvisoriesStore(Store):
             self._save_content(tx, content)
         return change
 
-    def put_kev(self, tx: Connection, catalog: KevCatalog, now: datetime) -> bool:
+    def put_kev(self, tx: Connection, catalog: KevCatalog, source: str, now: datetime) -> bool:
         """Replace the KEV list; False (and nothing done but its date) when a later edition is held."""
         self._database.lock(tx, "advisories")
         held = self.holdings(tx).get(KEV)
@@ -102,11 +108,82 @@ class AdvisoriesStore(Store):
             insert(kev_entry),
             [{"cve": e.cve, "added": e.added, "due": e.due, "ransomware": int(e.ransomware)} for e in catalog.entries],
         )
-        self._hold(tx, KEV, Holding(len(catalog.entries), catalog.released, now))
+        self._hold(tx, KEV, Holding(len(catalog.entries), catalog.released, now, source))
         self._save_content(tx, self._content(tx), catalog.version)
         return True
 
-    def renew(self, tx: Connection, newest: Mapping[str, datetime | None], now: datetime) -> None:
+    def put_epss(self, tx: Connection, table: EpssTable, source: str, now: datetime) -> bool:
+        """Replace the EPSS scores; False when those of a later day are held."""
+        self._database.lock(tx, "advisories")
+        held = self.holdings(tx).get(EPSS)
+        if held and held.newest and table.scored < held.newest <= now + CLOCK_SKEW:
+            return False
+        tx.execute(delete(epss_score))
+        for part in in_batches(table.scores, 10_000):
+            tx.execute(insert(epss_score), [{"cve": c, "score": s, "percentile": p} for c, s, p in part])
+        self._hold(tx, EPSS, Holding(len(table.scores), table.scored, now, source))
+        self._save_content(tx, self._content(tx), epss_version=f"{table.version} {table.digest}")
+        return True
+
+    def put_vex(self, tx: Connection, vex: Vex, publisher: str, actor: str, now: datetime) -> bool:
+        """Keep a VEX document; False when it is known or older than one that is held."""
+        self._database.lock(tx, "advisories")
+        gained, lost = self.vex.put(tx, vex, publisher, actor, now)
+        content = self._content(tx)
+        for mark in lost:
+            content = content.beside(mark, -1)
+        if gained:
+            self._save_content(tx, content.beside(gained))
+        return bool(gained)
+
+    def vanish(self, tx: Connection, dump: str, seen: Collection[str], families: Collection[str]) -> tuple[int, bool]:
+        """Take out what the dump of this name held before and holds no more; returns how many, and if it was done.
+
+        Only records that are about these families alone go. A dump that lost more than a tenth of what it had is not
+        believed: it is more likely cut than right, and a flaw that is forgotten is found in no image.
+        """
+        self._database.lock(tx, "advisories")
+        rows = tx.execute(select(advisory.c.id).where(advisory.c.dump == lineage(dump))).scalars()
+        held = set(rows)
+        gone = sorted(held - set(seen))
+        elsewhere: set[str] = set()
+        for part in in_batches(gone, CHUNK):
+            query = select(advisory_affected.c.advisory_id, advisory_affected.c.ecosystem)
+            for name, ecosystem in tx.execute(query.where(advisory_affected.c.advisory_id.in_(part))):
+                if ecosystem.split(":")[0] not in families:
+                    elsewhere.add(name)
+        gone = [name for name in gone if name not in elsewhere]
+        if not gone:
+            return 0, True
+        if len(gone) > max(VANISH_FREELY, len(held) * VANISH_SHARE):
+            return len(gone), False
+        self.remove(tx, gone)
+        return len(gone), True
+
+    def remove(self, tx: Connection, names: Collection[str]) -> None:
+        """Take these records out."""
+        content = self._content(tx)
+        for name, known in self._existing(tx, sorted(names)).items():
+            content = content.without_mark(record_mark(name, *known))
+        self._replace(tx, [], sorted(names))
+        self._save_content(tx, content)
+
+    def note_partial(self, tx: Connection, names: Collection[str], source: str) -> None:
+        """Some records about these ecosystems came in; those that were never imported as a whole are known in part."""
+        held = self.holdings(tx)
+        for name in sorted(names):
+            if name not in held or held[name].imported is None:
+                records, newest = self._held_of(tx, name)
+                self._hold(tx, name, Holding(records, newest, None, source))
+
+    def _held_of(self, tx: Connection, ecosystem: str) -> tuple[int, datetime | None]:
+        query = select(func.count(distinct(advisory.c.id)), func.max(advisory.c.modified)).join(
+            advisory_affected, advisory_affected.c.advisory_id == advisory.c.id
+        )
+        row = tx.execute(query.where(advisory_affected.c.ecosystem == ecosystem)).one()
+        return row[0], row[1]
+
+    def renew(self, tx: Connection, newest: Mapping[str, datetime | None], source: str, now: datetime) -> None:
         """Note that these ecosystems were imported as a whole now; `newest` is their newest record in the dump."""
         self._database.lock(tx, "advisories")
         held = self.holdings(tx)
@@ -116,11 +193,13 @@ class AdvisoriesStore(Store):
             )
             before = held[name].newest if name in held else None
             latest = max((at for at in (newest[name], before) if at is not None), default=None)
-            self._hold(tx, name, Holding(tx.execute(count).scalar_one(), latest, now))
+            self._hold(tx, name, Holding(tx.execute(count).scalar_one(), latest, now, source))
 
     def holdings(self, tx: Connection) -> dict[str, Holding]:
         rows = tx.execute(select(advisory_holding)).all()
-        return {row.ecosystem: Holding(row.records, row.newest, row.imported) for row in rows}
+        return {
+            row.ecosystem: Holding(row.records, row.newest, row.imported, row.source, row.cursor) for row in rows
+        }
 
     def snapshot(self, tx: Connection) -> str:
         """The id of what is held; empty while nothing was imported."""
@@ -130,6 +209,10 @@ class AdvisoriesStore(Store):
         """(records, version of the KEV list)."""
         row = tx.execute(select(advisory_state.c.records, advisory_state.c.kev_version)).one_or_none()
         return (row.records, row.kev_version) if row else (0, "")
+
+    def epss_version(self, tx: Connection) -> str:
+        """Model and day of the scores."""
+        return (tx.execute(select(advisory_state.c.epss_version)).scalar() or "").rpartition(" ")[0]
 
     def statements(self, tx: Connection, ecosystem: str, packages: Collection[str]) -> Iterator[Statement]:
         """What records that are not withdrawn say about these packages."""
@@ -149,7 +232,7 @@ class AdvisoriesStore(Store):
                 .order_by(advisory_affected.c.advisory_id, advisory_affected.c.position)
             )
             for row in tx.execute(query):
-                yield Statement(_advisory(row), _affected(ecosystem, row.package, row.document))
+                yield Statement(advisory_of(row), affected_of(ecosystem, row.package, row.document))
 
     def exploited(self, tx: Connection, cves: Collection[str]) -> frozenset[str]:
         found: set[str] = set()
@@ -171,9 +254,9 @@ class AdvisoriesStore(Store):
                 advisory.c.id.in_(part), advisory.c.withdrawn.is_(None)
             )
             for row in tx.execute(query):
-                header = _HEADER.decode(row.header)
-                if header.rating != Rating.UNKNOWN.value:
-                    found[row.id] = Rating(header.rating), header.rated_by
+                said = HEADER.decode(row.header)
+                if said.rating != Rating.UNKNOWN.value:
+                    found[row.id] = Rating(said.rating), said.rated_by
         return found
 
     def aliases(self, tx: Connection, ids: Collection[str]) -> dict[str, frozenset[str]]:
@@ -229,8 +312,8 @@ class AdvisoriesStore(Store):
                     "published": r.advisory.published,
                     "withdrawn": r.advisory.withdrawn,
                     "content": r.content,
-                    "header": _header(r.advisory),
-                    "dump": int(bool(r.dump)),
+                    "header": header(r.advisory),
+                    "dump": lineage(r.dump) if r.dump else 0,
                 }
                 for r in records
             ],
@@ -241,7 +324,7 @@ class AdvisoriesStore(Store):
                 "position": position,
                 "ecosystem": affected.ecosystem,
                 "package": affected.package,
-                "document": _document(affected),
+                "document": document(affected),
             }
             for r in records
             if r.advisory.withdrawn is None
@@ -263,97 +346,28 @@ class AdvisoriesStore(Store):
         row = tx.execute(select(advisory_state.c.records, advisory_state.c.total)).one_or_none()
         return Content(row.records, int(row.total, 16)) if row else Content()
 
-    def _save_content(self, tx: Connection, content: Content, kev_version: str | None = None) -> None:
-        version = self.counts(tx)[1] if kev_version is None else kev_version
+    def _save_content(
+        self, tx: Connection, content: Content, kev_version: str | None = None, epss_version: str | None = None
+    ) -> None:
+        held = tx.execute(select(advisory_state.c.kev_version, advisory_state.c.epss_version)).one_or_none() or ("", "")
+        version = held[0] if kev_version is None else kev_version
+        scores = held[1] if epss_version is None else epss_version
         entries = tx.execute(select(kev_entry.c.cve)).scalars()
         values = {
             "records": content.records,
             "total": f"{content.total:064x}",
             "kev_version": version,
-            "snapshot": identify(content, version, entries),
+            "epss_version": scores,
+            "snapshot": identify(content, version, entries, scores),
         }
         if not tx.execute(update(advisory_state).where(advisory_state.c.id == 1).values(values)).rowcount:
             tx.execute(insert(advisory_state).values(id=1, **values))
 
     def _hold(self, tx: Connection, name: str, holding: Holding) -> None:
-        values = {"records": holding.records, "newest": holding.newest, "imported": holding.imported}
+        values = {
+            "records": holding.records, "newest": holding.newest, "imported": holding.imported,
+            "source": holding.source, "cursor": holding.cursor,
+        }  # fmt: skip
         changed = tx.execute(update(advisory_holding).where(advisory_holding.c.ecosystem == name).values(values))
         if not changed.rowcount:
             tx.execute(insert(advisory_holding).values(ecosystem=name, **values))
-
-
-class _Header(msgspec.Struct, array_like=True):
-    """What a record says of its flaw. Fields are added at the end, with defaults: older rows are shorter."""
-
-    aliases: tuple[str, ...]
-    upstream: tuple[str, ...]
-    summary: str
-    rating: str
-    related: tuple[str, ...] = ()
-    rated_by: str = ""
-    vectors: tuple[str, ...] = ()
-
-
-class _Document(msgspec.Struct, array_like=True):
-    """What a record says of one package; as above."""
-
-    ranges: tuple[tuple[tuple[str, str], ...], ...]
-    versions: tuple[str, ...]
-    rating: str
-    rated_by: str = ""
-    purl: str = ""
-    specifics: dict[str, Any] | None = None
-
-
-_HEADER = msgspec.json.Decoder(_Header)
-_DOCUMENT = msgspec.json.Decoder(_Document)
-_ENCODE = msgspec.json.Encoder()
-
-
-def _header(record: Advisory) -> str:
-    return _ENCODE.encode(
-        _Header(
-            record.aliases, record.upstream, record.summary, record.rating.value, record.related, record.rated_by,
-            record.vectors,
-        )
-    ).decode()  # fmt: skip
-
-
-def _document(affected: Affected) -> str:
-    specifics = None
-    if affected.specifics != NOTHING_SPECIFIC:
-        specifics = {name: value for name, value in asdict(affected.specifics).items() if value}
-    ranges = tuple(each.events for each in affected.ranges)
-    return _ENCODE.encode(
-        _Document(ranges, affected.versions, affected.rating.value, affected.rated_by, affected.purl, specifics)
-    ).decode()
-
-
-def _advisory(row: Any) -> Advisory:
-    header = _HEADER.decode(row.header)
-    return Advisory(
-        id=row.id,
-        modified=row.modified,
-        published=row.published,
-        aliases=header.aliases,
-        upstream=header.upstream,
-        summary=header.summary,
-        rating=Rating(header.rating),
-        related=header.related,
-        rated_by=header.rated_by,
-        vectors=header.vectors,
-    )
-
-
-def _affected(ecosystem: str, package: str, document: str) -> Affected:
-    said = _DOCUMENT.decode(document)
-    return Affected(
-        ecosystem,
-        package,
-        tuple(Range(events) for events in said.ranges),
-        said.versions,
-        Rating(said.rating),
-        said.rated_by,
-        said.purl,
-        msgspec.convert(said.specifics, Specifics) if said.specifics else NOTHING_SPECIFIC,
-    )
