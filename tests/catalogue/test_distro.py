@@ -94,3 +94,38 @@ def test_an_unknown_release_has_no_date() -> None:
 def test_the_image_of_alpine_is_recognised() -> None:
     alpine = detect(image({"etc/os-release": ALPINE}).fs.read)
     assert alpine is not None and alpine.ecosystem == "Alpine:v3.20"
+
+
+@pytest.mark.parametrize(
+    ("release", "ecosystem"),
+    [
+        ('ID="almalinux"\nVERSION_ID="9.4"\n', "AlmaLinux:9"),
+        ('ID="rocky"\nVERSION_ID="8.10"\n', "Rocky Linux:8"),
+        ('ID="rhel"\nVERSION_ID="9.4"\n', "Red Hat:enterprise_linux:9"),
+        ('ID="sles"\nPRETTY_NAME="SUSE Linux Enterprise Server 15 SP5"\n', "SUSE:Linux Enterprise Server 15 SP5"),
+        ('ID="opensuse-leap"\nVERSION_ID="15.6"\nPRETTY_NAME="openSUSE Leap 15.6"\n', "openSUSE:Leap 15.6"),
+        ('ID="opensuse-tumbleweed"\nVERSION_ID="20261101"\n', "openSUSE:Tumbleweed"),
+        ("ID=mageia\nVERSION_ID=9\n", "Mageia:9"),
+        ('ID=photon\nVERSION_ID="5.0"\n', "Photon OS:5.0"),
+        ('ID=azurelinux\nVERSION_ID="3.0"\n', "Azure Linux:3"),
+        ('ID="openEuler"\nVERSION_ID="24.03"\nPRETTY_NAME="openEuler 24.03 (LTS-SP1)"\n', "openEuler:24.03-LTS-SP1"),
+        ("ID=fedora\nVERSION_ID=42\n", "fedora:42"),
+        ('ID="amzn"\nVERSION_ID="2023"\n', "amzn:2023"),
+        ("ID=minimos\nVERSION_ID=20250101\n", "MinimOS"),
+    ],
+)  # fmt: skip
+def test_other_distributions_have_the_names_that_osv_gives_them(release: str, ecosystem: str) -> None:
+    found = detect({"etc/os-release": release.encode()}.get)
+    assert found is not None and found.ecosystem == ecosystem
+    assert found.family == ("apk" if found.id == "minimos" else "rpm")
+
+
+def test_releases_that_had_no_os_release_are_known_by_their_own_files() -> None:
+    centos = detect({"etc/redhat-release": b"CentOS release 6.10 (Final)\n"}.get)
+    assert centos == Distro("centos", "6.10", "CentOS release 6.10 (Final)", path="etc/redhat-release")
+    rhel = detect({"etc/redhat-release": b"Red Hat Enterprise Linux Server release 6.9 (Santiago)\n"}.get)
+    assert rhel is not None and rhel.ecosystem == "Red Hat:enterprise_linux:6"
+    lsb = b'DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=12.04\nDISTRIB_DESCRIPTION="Ubuntu 12.04.5 LTS"\n'
+    ubuntu = detect({"etc/lsb-release": lsb}.get)
+    assert ubuntu is not None and ubuntu.ecosystem == "Ubuntu:12.04:LTS"
+    assert detect({"etc/redhat-release": b"\0\0" * 300, "etc/lsb-release": b"DISTRIB_ID=\n"}.get) is None

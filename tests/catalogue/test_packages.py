@@ -45,6 +45,7 @@ def test_distroless_keeps_one_file_a_package() -> None:
     )
     assert names(found) == [("Debian:12", "base-files", "12.4", 0), ("Debian:12", "libssl3", "3.0", 1)]
     assert found.complete
+    assert {path: owner.name for path, owner in found.owners.items()} == {"a": "libssl3"}
 
 
 def test_apk_packages_are_found_behind_a_merged_lib() -> None:
@@ -126,6 +127,37 @@ def test_a_package_struck_out_of_the_database_is_a_problem() -> None:
     assert catalogue(image({**BASE, **info, "var/lib/dpkg/status": removed})).complete
     struck = catalogue(image({**BASE, **info}, {"var/lib/dpkg/status": stanza("bash", "5.2-1")}))
     assert "libssl3" in struck.problems[0].reason
+
+
+def test_a_database_that_went_with_its_os_release_leaves_traces() -> None:
+    for trace in ("var/lib/dpkg/lock", "etc/apk/world", "usr/bin/rpm"):
+        found = catalogue(image({trace: b"x"}))
+        assert [each.kind for each in found.problems] == ["missing"]
+    assert catalogue(image({"usr/bin/rpm": b"x", **BASE})).complete
+
+
+def test_licences_of_debian_come_from_the_copyright_file() -> None:
+    dep5 = b"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nLicense: Apache-2.0\n\n"
+    more = b"Files: x\nLicense: GPL-2+ or Artistic\n text\n\nLicense: Apache-2.0\n"
+    files = {
+        **BASE,
+        "usr/share/doc/libssl3/copyright": dep5 + more,
+        "usr/share/doc/bash/copyright": b"see /usr/share/common-licenses/GPL-3.\n",
+    }
+    found = {each.name: each.licenses for each in catalogue(image(files)).packages}
+    assert found == {"libssl3": ("Apache-2.0", "GPL-2+ or Artistic"), "bash": ("GPL-3",)}
+
+
+def test_opkg_keeps_a_database_of_the_same_form() -> None:
+    files = {
+        "etc/os-release": b"ID=openwrt\nVERSION_ID=23.05.3\n",
+        "usr/lib/opkg/status": stanza("busybox", "1.36.1-1", state="install user installed", arch="x86_64"),
+        "usr/lib/opkg/info/busybox.list": b"/bin/busybox\n",
+    }
+    (package,) = catalogue(image(files)).packages
+    assert (package.ecosystem, package.kind) == ("openwrt:23.05.3", "os")
+    assert package.purl == "pkg:opkg/openwrt/busybox@1.36.1-1?arch=x86_64&distro=openwrt-23.05.3"
+    assert package.files == ("bin/busybox",)
 
 
 def test_a_database_without_a_distribution_is_a_problem() -> None:

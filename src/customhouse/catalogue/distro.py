@@ -1,7 +1,8 @@
 """Which distribution, and which release of it, an image is made from.
 
-1. `etc/os-release`, then `usr/lib/os-release`, then `etc/alpine-release`, then `etc/debian_version`. The reader that
-   is passed in follows symbolic links inside the image only.
+1. `etc/os-release`, then `usr/lib/os-release`, then, for releases that had neither, `etc/lsb-release`,
+   `etc/redhat-release`, `etc/alpine-release`, `etc/debian_version`. The reader that is passed in follows symbolic links
+   inside the image only.
 2. The file is data, not shell: quotes and backslashes are undone, nothing is expanded.
    https://www.freedesktop.org/software/systemd/man/latest/os-release.html
 3. OSV's ecosystem follows from id and release, as https://ossf.github.io/osv-schema/#defined-ecosystems names it; a
@@ -33,6 +34,12 @@ _FAMILIES = {
     ),
     "opkg": frozenset({"openwrt"}),
 }
+_REDHAT_IDS = {
+    "centos": "centos", "red hat": "rhel", "fedora": "fedora", "almalinux": "almalinux", "rocky": "rocky",
+}  # fmt: skip
+_REDHAT = re.compile(
+    r"(CentOS|Red Hat|Fedora|AlmaLinux|Rocky)[A-Za-z ]{0,40} release ([0-9]{1,3}(?:\.[0-9]{1,4}){0,2})", re.IGNORECASE
+)
 _BY_MAJOR = {
     "almalinux": "AlmaLinux", "rocky": "Rocky Linux", "rhel": "Red Hat:enterprise_linux", "mageia": "Mageia",
     "azurelinux": "Azure Linux", "mariner": "Azure Linux", "alpaquita": "Alpaquita",
@@ -125,6 +132,9 @@ def detect(read: Reader) -> Distro | None:
             fields = parse_os_release(raw)
             if fields.get("ID"):
                 return _from_fields(fields, path, read)
+    older = _from_lsb(read("etc/lsb-release")) or _from_redhat(read("etc/redhat-release"))
+    if older is not None:
+        return older
     release = _first_word(read("etc/alpine-release"))
     if release:
         return Distro("alpine", release, f"Alpine Linux {release}", path="etc/alpine-release")
@@ -158,6 +168,24 @@ def _from_fields(fields: dict[str, str], path: str, read: Reader) -> Distro | No
     like = tuple(word for word in fields.get("ID_LIKE", "").lower().split() if _ID.fullmatch(word))[:8]
     pretty = "".join(c for c in fields.get("PRETTY_NAME", "") if c.isprintable())[:120]
     return Distro(name, release, pretty, like, path)
+
+
+def _from_lsb(raw: bytes | None) -> Distro | None:
+    fields = parse_os_release(raw or b"")
+    name, release = fields.get("DISTRIB_ID", "").lower(), fields.get("DISTRIB_RELEASE", "")
+    if not _ID.fullmatch(name) or not _RELEASE.fullmatch(release):
+        return None
+    pretty = "".join(c for c in fields.get("DISTRIB_DESCRIPTION", "") if c.isprintable())[:120]
+    return Distro(name, release, pretty, path="etc/lsb-release")
+
+
+def _from_redhat(raw: bytes | None) -> Distro | None:
+    line = (raw or b"")[:256].decode("utf-8", "replace").split("\n")[0]
+    found = _REDHAT.match(line)
+    if found is None:
+        return None
+    pretty = "".join(c for c in line if c.isprintable())[:120]
+    return Distro(_REDHAT_IDS[found[1].lower()], found[2], pretty, path="etc/redhat-release")
 
 
 def _first_word(raw: bytes | None) -> str:

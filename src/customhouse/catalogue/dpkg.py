@@ -4,13 +4,16 @@
    `Status` (distroless) is installed.
 2. `Source: name (version)` gives the source package; absent, it is the binary's own name and version.
    Advisories name source packages. https://www.debian.org/doc/debian-policy/ch-controlfields.html
-3. A stanza that makes no sense is a problem, never an exception, and the others are still read.
+3. Files are owned by `info/*.list`, in distroless by the `.md5sums` beside the package's own stanza. Licences are told
+   by the copyright file (copyright.py).
+4. A stanza that makes no sense is a problem, never an exception, and the others are still read.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from customhouse.catalogue import copyright
 from customhouse.catalogue.cataloguer import Cataloguer, Evidence, Key
 from customhouse.catalogue.package import (
     LARGEST_DATABASE,
@@ -160,6 +163,7 @@ def _packages(evidence: Evidence) -> Iterator[Package]:
         if raw:
             stanzas += [(stanza, path, entry.layer) for stanza in evidence.parsed(path, raw, parse_status)]
     release = evidence.release("dpkg", stanzas[0][1]) if stanzas else None
+    said = {entry.path: facts for entry, facts in evidence.facts(copyright.READER)}
     for stanza, path, layer in stanzas:
         assert release is not None
         qualifiers = {"arch": stanza.architecture, "distro": release.tag}
@@ -174,8 +178,9 @@ def _packages(evidence: Evidence) -> Iterator[Package]:
             layer=layer,
             architecture=stanza.architecture,
             kind="os",
+            licenses=tuple(str(fact) for fact in said.get(_copyright(stanza, evidence.fs), ())),
             supplier=stanza.maintainer,
-            files=_files(stanza, evidence.fs),
+            files=_files(stanza, path, evidence.fs),
         )
 
 
@@ -183,13 +188,20 @@ def _key(stanza: Stanza) -> Key:
     return stanza.name, stanza.version, stanza.architecture
 
 
-def _files(stanza: Stanza, fs: Filesystem) -> tuple[str, ...]:
-    for path in list_path(stanza):
-        raw = fs.read(path)
+def _copyright(stanza: Stanza, fs: Filesystem) -> str:
+    return fs.resolve(f"{copyright.FOLDER}{stanza.name}/copyright") or ""
+
+
+def _files(stanza: Stanza, path: str, fs: Filesystem) -> tuple[str, ...]:
+    for name in list_path(stanza):
+        raw = fs.read(name)
         if raw is not None:
             return tuple(parse_list(raw))
-    raw = fs.read(f"{STATUS_FOLDER}{stanza.name}.md5sums")
-    return () if raw is None else tuple(parse_md5sums(raw))
+    for name in (f"{path}.md5sums", f"{STATUS_FOLDER}{stanza.name}.md5sums"):
+        raw = fs.read(name) if path != STATUS else None
+        if raw is not None:
+            return tuple(parse_md5sums(raw))
+    return ()
 
 
-CATALOGUER = Cataloguer("dpkg", _packages, WANTS)
+CATALOGUER = Cataloguer("dpkg", _packages, WANTS, (copyright.READER,))

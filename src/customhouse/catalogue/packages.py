@@ -21,6 +21,7 @@ from customhouse.catalogue import (
     golang,
     java,
     npm,
+    opkg,
     others,
     php,
     python,
@@ -42,6 +43,7 @@ CATALOGUERS: tuple[Cataloguer, ...] = (
     dpkg.CATALOGUER,
     apk.CATALOGUER,
     rpm.CATALOGUER,
+    opkg.CATALOGUER,
     python.CATALOGUER,
     npm.CATALOGUER,
     java.CATALOGUER,
@@ -100,12 +102,26 @@ def _once(found: list[Package]) -> Iterator[Package]:
 
 
 def _without_database(evidence: Evidence, system: list[Package]) -> None:
-    known = evidence.distro
-    if known is None or system or any(problem.path in _DATABASES for problem in evidence.problems):
+    """Rule 4, also where os-release went with the database: what a package manager leaves behind tells of it."""
+    if system or any(problem.path in _DATABASES for problem in evidence.problems):
         return
-    if known.family:
+    known = evidence.distro
+    if known is not None and known.family:
         why = f"says {known}, but there is no {known.family} database: packages cannot be listed"
         evidence.problem(known.path or "etc/os-release", why, "missing")
+        return
+    for family, traces in _TRACES.items():
+        left = [path for path in traces if evidence.fs.exists(path)]
+        if left:
+            why = f"is left of {family}, but there is no {family} database: packages cannot be listed"
+            evidence.problem(left[0], why, "missing")
+            return
 
 
-_DATABASES = frozenset({dpkg.STATUS, *apk.INSTALLED, *rpm.DATABASES, rpm.MANIFEST})
+_DATABASES = frozenset({dpkg.STATUS, *apk.INSTALLED, *rpm.DATABASES, rpm.MANIFEST, *opkg.DATABASES})
+_TRACES = {
+    "dpkg": ("var/lib/dpkg", "usr/bin/dpkg", "usr/share/doc/base-files/copyright", "etc/debian_version"),
+    "apk": ("lib/apk", "usr/lib/apk", "sbin/apk", "usr/sbin/apk", "usr/bin/apk", "etc/apk/world"),
+    "rpm": ("var/lib/rpm", "usr/lib/sysimage/rpm", "usr/bin/rpm", "etc/redhat-release"),
+    "opkg": ("usr/lib/opkg", "var/lib/opkg"),
+}
