@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from customhouse.advisories.osv import Advisory, Affected, normal_package
-from customhouse.advisories.versions import APK, DPKG, RPM, family
+from customhouse.advisories.versions import DISTRIBUTIONS, RPM, family
 
 BY_BINARY = frozenset({"AlmaLinux", "Red Hat"})
-DISTRIBUTIONS = DPKG | APK | RPM
 _VENDORS = {"root.io": "Root", "rootio": "Root", "echo": "Echo", "seal": "Seal", "rapidfort": "RapidFort"}
 _VENDOR = re.compile(r"[.+~_-](root\.io|rootio|echo|seal|rapidfort)(?![a-z])")
 _KERNEL = re.compile(r"(linux|kernel)(-.*)?")

@@ -36,6 +36,7 @@ RPM = frozenset(
     {"AlmaLinux", "Rocky Linux", "Red Hat", "SUSE", "openSUSE", "Mageia", "openEuler", "Photon OS", "Azure Linux"}
     | {"Amazon Linux", "Oracle Linux", "Fedora", "CentOS"}
 )
+DISTRIBUTIONS = DPKG | APK | RPM
 REBUILDERS = frozenset({"Root", "Echo", "Seal", "RapidFort"})
 
 
@@ -72,7 +73,7 @@ class VersionOrder:
 
     def __init__(self, ecosystem: str) -> None:
         self._build = _kept(_ORDERS.get(family(ecosystem), semver_key))
-        self.spelt_once = family(ecosystem) in DPKG | APK | RPM
+        self.spelt_once = family(ecosystem) in DISTRIBUTIONS
 
     def key(self, version: str) -> Key:
         """A value that orders as the version does, among those of the same ecosystem family."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from customhouse.advisories.matching import Coverage
 from customhouse.certification.check import Check, Failure, NotEvaluable, Subject
-from customhouse.certification.checks._vulnerability import evidence, require_knowledge
+from customhouse.certification.checks._vulnerability import evidence, require_knowledge, way_out
 from customhouse.certification.findings import JSON, Severity
 
 
@@ -17,9 +17,9 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     exploited = [match for match in report.matches if match.kev]
     for match in exploited:
         package = match.package
-        way = f"fixed in {' or '.join(match.fixed_versions[-3:])}" if match.fixed_versions else "there is no fix yet"
         yield Failure(
-            f"{match.id} in {package.name} {package.version} is being exploited; {way}", evidence(match)
+            f"{match.id} in {package.name} {package.version} is being exploited; {way_out(match)}",
+            evidence(subject, match),
         )
     if exploited:
         return
