@@ -107,7 +107,7 @@ def test_a_vulnerable_package_is_refused_until_it_is_updated(village: Town, tmp_
 def test_packages_without_advisories_wait_for_a_person_and_go_on_once_there_are_some(
     village: Town, tmp_path: Path
 ) -> None:
-    dieter = village.publisher("debian")
+    dieter = village.publisher("dieter")
     staging = f"{dieter.staging('web')}:1"
     stanza = "Package: zlib1g\nStatus: install ok installed\nArchitecture: amd64\nSource: zlib\nVersion: 1:1.3-1\n\n"
     release = 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n'
