@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from customhouse.oci.entry import FileEntry
 from customhouse.oci.reader import JSON
@@ -48,6 +49,22 @@ class Hostile(Words):
         if body == b"surrogate":
             yield "\udc80"
         yield body[:20].decode()
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One with a value that an operator gives."""
+
+    letter: str
+    name: str = "counted"
+    version: int = 1
+    limit: int = 1000
+
+    def wants(self, file: FileEntry) -> bool:
+        return True
+
+    def read(self, path: str, body: bytes) -> Iterator[JSON]:
+        yield body.count(self.letter.encode())
 
 
 WORDS, HOSTILE = Words(), Hostile()

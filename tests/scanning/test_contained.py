@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from customhouse.catalogue.packages import READERS
+from customhouse.certification.check import discover, wants
 from customhouse.oci.digest import Digest
 from customhouse.oci.image import Content, Image, load_image
 from customhouse.oci.layer import LayerScan
 from customhouse.oci.scanner import Scanner, read_here
 from customhouse.oci.wants import Budget, Wants
+from customhouse.scanning import child
 from customhouse.scanning.cache import ScanCache
 from customhouse.scanning.child import Limits
-from customhouse.scanning.contained import ContainedScanner, Progress, UnknownReader
+from customhouse.scanning.contained import ContainedScanner, Progress, UnknownReader, reference
 from customhouse.testing.images import BuiltImage, Layer, Symlink, image, layer, tar_layer
-from tests.scanning.readers import HOSTILE, WORDS, Words
+from tests.scanning.readers import HOSTILE, WORDS, Counted, Words
 
 WANTS = Wants(frozenset({"etc/passwd", "etc/*.conf"}), (WORDS,))
 TREES = [
@@ -136,6 +139,19 @@ def test_facts_that_cannot_be_written_make_the_file_unread(contained: ContainedS
     found = read(contained, hostile("surrogate"), Wants(readers=(HOSTILE,)))
     assert seen(found) == seen(read(read_here, hostile("surrogate"), Wants(readers=(HOSTILE,))))
     assert "it.txt" in found.layers[1].facts["hostile"].unread
+
+
+def test_a_reader_with_values_is_made_with_them_in_the_child(contained: ContainedScanner) -> None:
+    found = read(contained, hostile("banana"), Wants(readers=(Counted("a"),)))
+    assert found.layers[1].facts["counted"].facts == {"it.txt": (3,)}
+    again = read(contained, hostile("banana"), Wants(readers=(Counted("n"),)))
+    assert again.layers[1].facts["counted"].facts == {"it.txt": (2,)}
+
+
+def test_every_reader_of_the_product_is_found_by_a_child() -> None:
+    needed = wants(discover(), readers=READERS)
+    named = [child._reader(reference(reader)) for reader in needed.readers]
+    assert named == list(needed.readers) and len(named) > 5
 
 
 def test_a_reader_that_is_no_constant_is_refused(contained: ContainedScanner) -> None:

@@ -130,7 +130,7 @@ def wants(checks: Iterable[Check], *more: str, readers: Iterable[ContentReader] 
     chosen = tuple(checks)
     by_name: dict[str, ContentReader] = {}
     for reader in (*readers, *(reader for check in chosen for reader in check.readers)):
-        if by_name.setdefault(reader.name, reader) is not reader:
+        if by_name.setdefault(reader.name, reader) != reader:
             raise InvalidCheck(f"two readers are called {reader.name}")
     patterns = frozenset(pattern for check in chosen for pattern in check.needs) | frozenset(more)
     return Wants(patterns, tuple(by_name[name] for name in sorted(by_name)))

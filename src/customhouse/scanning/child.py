@@ -5,13 +5,12 @@
 2. A job is a message of JSON and two descriptors: the bytes of the layer, and where the scan goes. A fork reads the
    one, writes the other and ends; nothing of one layer is left for the next.
 3. A fork has limits that the kernel holds it to: memory, processor, time, no core, no file written.
-4. Readers are named `module:CONSTANT`. They come from the parent, never from content.
+4. Readers are named by the parent: constants of modules, or dataclasses with their values. Content names nothing.
 (Framing: 4 bytes of length, big-endian, with the descriptors as SCM_RIGHTS, then the message.)
 """
 
 import contextlib
 import fcntl
-import functools
 import gc
 import importlib
 import io
@@ -34,6 +33,7 @@ from customhouse.oci.wants import Budget, Wants
 from customhouse.scanning.wire import pack
 
 LARGEST_JOB = 4 * 1024 * 1024
+MOST_KNOWN = 16
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -51,6 +51,15 @@ class Limits(msgspec.Struct, frozen=True):
         return Limits(self.memory, self.processor + more, self.clock + 2 * more, self.rate)
 
 
+class Named(msgspec.Struct, frozen=True):
+    """A reader: a constant of a module, or what stands at a place of it; with values, a dataclass there."""
+
+    module: str
+    name: str
+    values: dict[str, str | int | float | bool | None] | None = None
+    place: int | None = None
+
+
 class Job(msgspec.Struct, frozen=True):
     """One layer to read."""
 
@@ -58,7 +67,7 @@ class Job(msgspec.Struct, frozen=True):
     size: int
     media_type: str
     patterns: tuple[str, ...]
-    readers: tuple[str, ...]
+    readers: tuple[Named, ...]
     budget: Budget
     limits: Limits
 
@@ -103,15 +112,25 @@ def _receive(channel: socket.socket, length: int) -> bytes | None:
     return b"".join(parts)
 
 
-@functools.lru_cache(maxsize=16)
-def _wants(patterns: tuple[str, ...], readers: tuple[str, ...]) -> Wants:
-    return Wants(frozenset(patterns), tuple(_reader(name) for name in readers))
+def _wants(patterns: tuple[str, ...], readers: tuple[Named, ...]) -> Wants:
+    key = msgspec.json.encode((patterns, readers))
+    if key not in _known:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[key] = Wants(frozenset(patterns), tuple(_reader(reader) for reader in readers))
+    return _known[key]
 
 
-def _reader(name: str) -> ContentReader:
-    module, _, constant = name.partition(":")
-    found: ContentReader = getattr(importlib.import_module(module), constant)
-    return found
+_known: dict[bytes, Wants] = {}
+
+
+def _reader(named: Named) -> ContentReader:
+    found = getattr(importlib.import_module(named.module), named.name)
+    if named.values is not None:
+        found = found(**named.values)
+    elif named.place is not None:
+        found = found[named.place]
+    return cast(ContentReader, found)
 
 
 def _work(job: Job, source: int, target: int, turns: IO[bytes]) -> None:

@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -35,7 +35,7 @@ from customhouse.oci.reader import ContentReader
 from customhouse.oci.scanner import Account, Content, Layers
 from customhouse.oci.wants import Budget, Wants
 from customhouse.scanning.cache import ScanCache
-from customhouse.scanning.child import Job, Limits
+from customhouse.scanning.child import Job, Limits, Named
 from customhouse.scanning.wire import LARGEST, Torn, unpack
 
 MOST_AT_ONCE = 4
@@ -103,7 +103,7 @@ class ContainedScanner:
         self._children.end()
 
     def _layer(
-        self, content: Content, descriptor: Descriptor, position: int, wants: Wants, names: tuple[str, ...],
+        self, content: Content, descriptor: Descriptor, position: int, wants: Wants, names: tuple[Named, ...],
         budget: Budget, tell: Callable[[int], None],
     ) -> LayerScan:
         found = self._cache.find(descriptor, wants, budget, position) if self._cache else None
@@ -320,12 +320,21 @@ def _plain_file(stream: BinaryIO) -> int | None:
     return None
 
 
-def reference(reader: ContentReader) -> str:
-    """`module:CONSTANT` of a reader. Raises UnknownReader for one that is no constant of a module."""
-    own = type(reader).__module__
+def reference(reader: ContentReader) -> Named:
+    """How a child finds a reader: a constant of a module, perhaps a tuple of them, or a dataclass and its
+    plain values. Raises UnknownReader for any other."""
+    own, kind = type(reader).__module__, type(reader).__qualname__
+    if is_dataclass(reader) and kind.isidentifier():
+        given = {field.name: getattr(reader, field.name) for field in fields(reader)}
+        if all(isinstance(value, str | int | float | bool | None) for value in given.values()):
+            return Named(own, kind, given)
     for name in (own, *sorted(name for name in sys.modules if name != own and name != "__main__")):
         found = vars(sys.modules[name]) if name in sys.modules else {}
         for constant, value in tuple(found.items()):
             if value is reader:
-                return f"{name}:{constant}"
+                return Named(name, constant)
+            if isinstance(value, tuple):
+                for place, one in enumerate(value):
+                    if one is reader:
+                        return Named(name, constant, place=place)
     raise UnknownReader(f"the reader {reader.name} is no constant of a module", hint="Name it where it is defined.")
