@@ -42,4 +42,7 @@ CHECK = Check(
     remedy='Write ENTRYPOINT ["/path/to/program"] and check with the same base that the program starts.',
     severity=Severity.HIGH,
     evaluate=evaluate,
+    sources=("DL3025", "distroless", "Docker certification"),
+    not_applicable="the image is one of Windows",
+    not_evaluable="a layer, or the program itself, could not be read",
 )

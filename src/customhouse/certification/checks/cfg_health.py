@@ -28,4 +28,5 @@ CHECK = Check(
     "OCI can lose it: push the docker format, or let the builder write it.",
     severity=Severity.HIGH,
     evaluate=evaluate,
+    sources=("CIS 4.6", "CIS-DI-0006", "DS-0026", "DL3057", "Docker certification"),
 )

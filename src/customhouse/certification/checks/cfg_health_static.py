@@ -170,4 +170,7 @@ CHECK = Check(
         "most_start_interval_seconds": 60,
         "most_retries": 10,
     },
+    sources=("DS-0023",),
+    not_applicable="no health-check is declared, or the image is one of Windows",
+    not_evaluable="a program of the probe, or its command line, could not be read",
 )

@@ -104,4 +104,8 @@ CHECK = Check(
         ],
         "alternative": ["name", "vendor", "version", "release", "summary", "description", "maintainer"],
     },
+    sources=(
+        *("preflight HasRequiredLabel", "DL3048", "DL3049", "DL3050", "DL3051", "DL3052", "DL3053"),
+        *("DL3054", "DL3055", "DL3056", "DL3058", "Iron Bank"),
+    ),
 )  # fmt: skip

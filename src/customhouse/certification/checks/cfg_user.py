@@ -41,4 +41,10 @@ CHECK = Check(
     severity=Severity.BLOCK,
     evaluate=evaluate,
     needs=(PASSWD,),
+    sources=(
+        *("CIS 4.1", "CIS-DI-0001", "preflight RunAsNonRoot", "DS-0002", "DL3002", "DL3066"),
+        *("Docker Scout", "Iron Bank"),
+    ),
+    not_applicable="the image is one of Windows",
+    not_evaluable="the user is named and the user database could not be read",
 )

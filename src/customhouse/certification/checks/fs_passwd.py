@@ -72,4 +72,7 @@ CHECK = Check(
     severity=Severity.BLOCK,
     evaluate=evaluate,
     needs=(PASSWD, SHADOW, GROUP, MASTER),
+    sources=("DKL-LI-0001", "DKL-LI-0002", "CVE-2019-5021"),
+    not_applicable="the image has no user database",
+    not_evaluable="a file of the user database could not be read",
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from customhouse.certification.check import Check, Failure, Subject, whole_filesystem
+from customhouse.certification.check import Check, Failure, Subject, at_layer, whole_filesystem
 from customhouse.certification.findings import JSON, Severity
 
 SETUID, SETGID = 0o4000, 0o2000
@@ -31,7 +31,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
             "mode": f"{entry.mode:04o}",
             "uid": entry.uid,
             "gid": entry.gid,
-            "layer": str(subject.image.layers[entry.layer].digest),
+            **at_layer(subject, entry.layer),
             "capabilities": entry.xattrs.get(CAPABILITY, b"").hex(),
         }
         message = f"/{entry.path} has {' and '.join(rights)}" + ("" if usual else ", which no distribution gives it")
@@ -53,4 +53,6 @@ CHECK = Check(
             "pam_timestamp_check", "userhelper", "utempter", "ntfs-3g",
         ]
     },
+    sources=("CIS 4.8", "CIS-DI-0008"),
+    not_evaluable="a layer could not be read to its end",
 )  # fmt: skip

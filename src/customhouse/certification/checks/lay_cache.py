@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from customhouse.certification.check import Check, Failure, Subject, whole_filesystem
+from customhouse.certification.check import Check, Failure, Subject, at_layer, whole_filesystem
 from customhouse.certification.findings import JSON, Severity
 
 _HOME = r"(?:root|home/[^/]+)"
@@ -50,7 +50,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
                 "path": path,
                 "bytes": sum(sizes),
                 "files": len(sizes),
-                "layer": str(subject.image.layers[layer].digest),
+                **at_layer(subject, layer),
             }
             yield Failure(f"the {name} cache holds {sum(sizes)} bytes in {len(sizes)} files, e.g. in /{path}", evidence)
 
@@ -64,4 +64,9 @@ CHECK = Check(
     severity=Severity.MEDIUM,
     evaluate=evaluate,
     params={"most_bytes": 100_000},
+    sources=(
+        *("DKL-DI-0004", "DKL-DI-0005", "DS-0015", "DS-0019", "DS-0020", "DS-0025", "DS-0027"),
+        *("DL3009", "DL3019", "DL3032", "DL3036", "DL3040", "DL3042", "DL3060"),
+    ),
+    not_evaluable="a layer could not be read to its end",
 )

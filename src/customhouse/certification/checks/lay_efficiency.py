@@ -36,4 +36,6 @@ CHECK = Check(
     severity=Severity.MEDIUM,
     evaluate=evaluate,
     params={"lowest": 0.9},
+    sources=("dive lowestEfficiency",),
+    not_evaluable="a layer could not be read to its end",
 )

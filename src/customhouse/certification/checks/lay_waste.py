@@ -38,4 +38,6 @@ CHECK = Check(
     severity=Severity.MEDIUM,
     evaluate=evaluate,
     params={"most_user_percent": 0.1, "most_bytes": 0},
+    sources=("dive highestUserWastedPercent", "dive highestWastedBytes"),
+    not_evaluable="a layer could not be read to its end",
 )

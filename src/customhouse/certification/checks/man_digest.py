@@ -65,4 +65,6 @@ CHECK = Check(
     remedy="Build and push the image again; if it happens again, look for a proxy or disk that changes bytes.",
     severity=Severity.BLOCK,
     evaluate=evaluate,
+    sources=("OCI image-spec",),
+    not_evaluable="a layer could not be read to its end, or is kept elsewhere",
 )

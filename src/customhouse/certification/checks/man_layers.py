@@ -21,4 +21,5 @@ CHECK = Check(
     severity=Severity.MEDIUM,
     evaluate=evaluate,
     params={"most": 40},
+    sources=("preflight LayerCountAcceptable",),
 )

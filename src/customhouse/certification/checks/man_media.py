@@ -64,4 +64,5 @@ CHECK = Check(
     remedy="Push every layer to the registry, with a tool that writes docker schema 2 or OCI media types.",
     severity=Severity.BLOCK,
     evaluate=evaluate,
+    sources=("OCI image-spec layer.md",),
 )

@@ -60,4 +60,5 @@ CHECK = Check(
     remedy="Build with the right --platform, and let the build tool write the index.",
     severity=Severity.HIGH,
     evaluate=evaluate,
+    sources=("Docker certification",),
 )

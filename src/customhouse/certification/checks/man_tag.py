@@ -28,4 +28,6 @@ CHECK = Check(
     severity=Severity.MEDIUM,
     evaluate=evaluate,
     params={"moving": ["latest", "stable", "edge", "nightly", "main", "master", "dev", "test", "current", "lts"]},
+    sources=("preflight HasUniqueTag", "DKL-DI-0006", "DS-0001", "DL3007"),
+    not_applicable="the image was named by digest",
 )

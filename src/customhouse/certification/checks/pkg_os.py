@@ -59,4 +59,7 @@ CHECK = Check(
     severity=Severity.BLOCK,
     evaluate=evaluate,
     params={"warn_days": 90, "long_term_support": True},
+    sources=("Docker Scout", "Trivy", "Grype"),
+    not_applicable="there is no distribution in the image",
+    not_evaluable="the distribution or its release is not in the table of dates, or a layer could not be read",
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from customhouse.certification.check import Check, Failure, NotEvaluable, Subject
+from customhouse.certification.check import Check, Failure, NotEvaluable, Subject, at_layer
 from customhouse.certification.findings import JSON, Severity
 
 MOST_AMBIGUOUS = 20
@@ -16,8 +16,8 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
                 "key": found.kind,
                 "path": found.path,
                 "kind": found.kind,
-                "layer": str(scan.digest),
                 "value": found.value,
+                **at_layer(subject, position),
             }
             yield Failure(f"layer {position}: {found.message}", evidence)
     for layer, path, link in image.fs.ambiguous[:MOST_AMBIGUOUS]:
@@ -25,8 +25,8 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
             "key": "ambiguous",
             "path": path,
             "kind": "ambiguous",
-            "layer": str(image.layers[layer].digest),
             "value": link,
+            **at_layer(subject, layer),
         }
         message = f"layer {layer}: {path!r} lies below {link!r}, a link or file of a lower layer; engines differ on it"
         yield Failure(message, evidence)
@@ -43,4 +43,6 @@ CHECK = Check(
     remedy="Build with a current build tool, from sources that hold no devices, sparse files or hand-made archives.",
     severity=Severity.BLOCK,
     evaluate=evaluate,
+    sources=("OCI image-spec layer.md",),
+    not_evaluable="a layer could not be read to its end",
 )
