@@ -27,7 +27,7 @@ from customhouse.trust.metadata import Root, Targets, parse_file
 from customhouse.trust.multipart import MalformedUpload, NoFilename, UploadParser
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, InvalidRole
 from customhouse.trust.verify import valid_signers
-from tests.fuzz import advisories, content, installed, languages, versions
+from tests.fuzz import advisories, checks, content, installed, languages, versions
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 GUN = Gun("localhost:5443/staging/acme/web")
@@ -216,5 +216,6 @@ TARGETS_BY_NAME = {
         Target("databases", installed.databases, installed.database_seeds),
         Target("programs", installed.programs, installed.program_seeds),
         Target("languages", languages.language_file, languages.language_seeds),
+        Target("checks", checks.read, checks.seeds),
     )
 }
