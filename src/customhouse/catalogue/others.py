@@ -118,11 +118,11 @@ def parse_pubspec(path: str, raw: bytes) -> Iterator[Fact]:
         yield stated("pub", named[2], named[3])
 
 
-READERS = (
-    LanguageReader("conda", 1, _is_conda, parse_conda, LARGEST_DATABASE),
-    LanguageReader("r", 1, _is_r, parse_description),
-    LanguageReader("lua", 1, _is_rock, parse_rockspec),
-    LanguageReader("erlang", 1, _is_app, parse_application),
-    LanguageReader("dart", 1, _is_pub, parse_pubspec),
-)
+# A reader is a constant, by whose name a process that reads layers finds it.
+CONDA = LanguageReader("conda", 1, _is_conda, parse_conda, LARGEST_DATABASE)
+R = LanguageReader("r", 1, _is_r, parse_description)
+LUA = LanguageReader("lua", 1, _is_rock, parse_rockspec)
+ERLANG = LanguageReader("erlang", 1, _is_app, parse_application)
+DART = LanguageReader("dart", 1, _is_pub, parse_pubspec)
+READERS = (CONDA, R, LUA, ERLANG, DART)
 CATALOGUERS = tuple(Cataloguer(reader.name, packages(reader), readers=(reader,)) for reader in READERS)
