@@ -21,6 +21,8 @@ EXCEPTIONS = {
     "accounts.authorizer": "judges the tokens of requests; raises what the doors of registry and trust answer",
     "accounts.caller": "what every door of the API asks first, over starlette's request",
     "accounts.passwords": "argon2 at bounded speed: holds a semaphore",
+    "advisories.mirror": "reads a mirror of dumps: a folder, or https",
+    "advisories.updates": "half of the service: follows a mirror",
     "blobs.__init__": "the contract of the stores; what becomes of an upload is told in errors",
     "blobs.bucket": "one bucket, over the client library; its failures are errors of ours",
     "blobs.choice": "which store a hub has, by its settings",

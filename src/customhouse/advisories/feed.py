@@ -175,6 +175,10 @@ class Tally:
                 counts[family][0] += 1
                 counts[family][1] += len(families) == 1
 
+    def newest(self, ecosystem: str) -> datetime | None:
+        """The time of the newest record about this ecosystem."""
+        return self._newest.get(ecosystem)
+
     def families(self) -> dict[str, set[str]]:
         """By dump, the families of ecosystems of which it is one."""
         if self.refused > MOST_REFUSED * (self.records + self.refused):
@@ -239,7 +243,9 @@ def _record(document: object, name: str, raw: bytes, dump: str) -> Record | Refu
         return Refused(name, str(error))
 
 
-def _member(raw: bytes, name: str, dump: str, budget: FeedBudget) -> Item:
+def member(raw: bytes, name: str, dump: str, budget: FeedBudget | None = None) -> Item:
+    """One file of a dump or mirror."""
+    budget = budget or FeedBudget()
     if len(raw) > budget.record:
         return Refused(name, f"is larger than {budget.record} bytes")
     try:
@@ -273,7 +279,7 @@ def _folder(folder: Path, name: str, budget: FeedBudget, depth: int) -> Iterator
         elif path.suffix == ".json":
             with path.open("rb") as stream:
                 raw = stream.read(budget.record + 1)
-            yield _member(raw, inner, name, budget)
+            yield member(raw, inner, name, budget)
 
 
 def _archive(stream: BinaryIO, name: str, budget: FeedBudget) -> Iterator[Item]:
@@ -292,8 +298,8 @@ def _archive(stream: BinaryIO, name: str, budget: FeedBudget) -> Iterator[Item]:
             inner = f"{name}/{info.filename[:200]}"
             limit = min(budget.record, max(info.compress_size * budget.ratio, MIB))
             try:
-                with archive.open(info) as member:
-                    raw = member.read(limit + 1)
+                with archive.open(info) as content:
+                    raw = content.read(limit + 1)
             except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:
                 yield Refused(inner, f"cannot be unpacked ({type(error).__name__})")
                 continue
@@ -303,7 +309,7 @@ def _archive(stream: BinaryIO, name: str, budget: FeedBudget) -> Iterator[Item]:
             if len(raw) > limit:
                 yield Refused(inner, f"unpacks to more than {limit} bytes")
                 continue
-            yield _member(raw, inner, name, budget)
+            yield member(raw, inner, name, budget)
 
 
 def _stated_size(stream: BinaryIO) -> tuple[int, int]:

@@ -23,7 +23,18 @@ from sqlalchemy import Connection
 from customhouse import faults
 from customhouse.accounts.people import Principal
 from customhouse.advisories.epss import EpssTable
-from customhouse.advisories.feed import FeedBudget, FeedUnreadable, Record, Refused, Tally, Vex, in_batches, read_feed
+from customhouse.advisories.feed import (
+    MOST_REFUSED,
+    FeedBudget,
+    FeedUnreadable,
+    Item,
+    Record,
+    Refused,
+    Tally,
+    Vex,
+    in_batches,
+    read_feed,
+)
 from customhouse.advisories.identity import Package
 from customhouse.advisories.kev import KevCatalog
 from customhouse.advisories.matching import MAX_AGE, AdvisoryReport, coverage_of, match
@@ -93,6 +104,17 @@ class ImportReport:
         }
 
 
+@dataclass(frozen=True)
+class Followed:
+    """What a mirror's list says of one ecosystem: all its ids, and the newest time. `dump` names its whole dump."""
+
+    ecosystem: str
+    dump: str
+    ids: Collection[str]
+    newest: datetime
+    source: str
+
+
 @dataclass
 class _Progress:
     tally: Tally = field(default_factory=Tally)
@@ -134,8 +156,18 @@ class AdvisoriesService:
 
         Raises ImportDenied; FeedUnreadable, FeedTooLarge with what was read before kept and freshness not renewed.
         """
-        self.authorise_import(principal)
         name = _printable(name or path.name)
+        return self.import_items(read_feed(path, name, self._budget), principal, name=name, digest=digest)
+
+    def import_items(
+        self, items: Iterable[Item], principal: Principal, *, name: str, digest: str | None = None,
+        followed: Followed | None = None,
+    ) -> ImportReport:
+        """Bring items into the store; with `followed` they are what an update of that ecosystem needs.
+
+        Raises ImportDenied, and what the items raise: what was read before is kept.
+        """
+        self.authorise_import(principal)
         import_id = uuid.uuid4().hex
         actor = principal.name
         with self._store.write() as tx:
@@ -147,8 +179,8 @@ class AdvisoriesService:
             )  # fmt: skip
         progress = _Progress()
         try:
-            self._read(path, name, actor, progress)
-            if not progress.anything:
+            self._read(items, name, actor, progress)
+            if not progress.anything and followed is None:
                 why = "holds no usable advisory"
                 if progress.tally.examples:
                     why += f" ({progress.tally.examples[0].name} {progress.tally.examples[0].reason})"
@@ -156,7 +188,7 @@ class AdvisoriesService:
         except CustomhouseError as error:
             self._fail(import_id, name, actor, error)
             raise
-        return self._finish(import_id, name, actor, progress)
+        return self._finish(import_id, name, actor, progress, followed)
 
     def status(self, max_age: timedelta = MAX_AGE) -> dict[str, Any]:
         """What is held and how fresh it is, as the API shows it."""
@@ -214,8 +246,8 @@ class AdvisoriesService:
         with self._store.read() as tx:
             return self._store.snapshot(tx)
 
-    def _read(self, path: Path, name: str, actor: str, progress: _Progress) -> None:
-        for batch in in_batches(read_feed(path, name, self._budget), BATCH):
+    def _read(self, items: Iterable[Item], name: str, actor: str, progress: _Progress) -> None:
+        for batch in in_batches(items, BATCH):
             now = self._clock()
             records = [item for item in batch if isinstance(item, Record)]
             for item in batch:
@@ -237,19 +269,29 @@ class AdvisoriesService:
                         progress.vex += self._store.put_vex(tx, item, "", actor, now)
             faults.point("advisories.import.batch")
 
-    def _finish(self, import_id: str, name: str, actor: str, progress: _Progress) -> ImportReport:
+    def _finish(
+        self, import_id: str, name: str, actor: str, progress: _Progress, followed: Followed | None
+    ) -> ImportReport:
         tally = progress.tally
         whole = tally.whole()
         with self._store.write() as tx:
             now = self._clock()
             vanished = 0
             doubted: set[str] = set()
-            for dump, families in sorted(tally.families().items()):
-                gone, done = self._store.vanish(tx, dump, tally.ids[dump], families)
+            dumps: dict[str, tuple[Collection[str], set[str]]] = {
+                dump: (tally.ids[dump], families) for dump, families in tally.families().items()
+            }
+            if followed:
+                dumps = {followed.dump: (followed.ids, {followed.ecosystem})}
+                whole = self._renewed_by(tx, followed, tally)
+            for dump, (ids, families) in sorted(dumps.items()):
+                gone, done = self._store.vanish(tx, dump, ids, families)
                 vanished += gone if done else 0
                 doubted |= set() if done else families
             whole = {each: newest for each, newest in whole.items() if each.split(":")[0] not in doubted}
-            self._store.renew(tx, whole, name, now)
+            self._store.renew(tx, whole, followed.source if followed else name, now)
+            if followed and not doubted:
+                self._store.following.note(tx, whole, followed.newest)
             self._store.note_partial(tx, tally.ecosystems.keys() - whole.keys(), name)
             report = ImportReport(
                 id=import_id,
@@ -276,6 +318,14 @@ class AdvisoriesService:
                 detail=detail, now=now,
             )  # fmt: skip
         return report
+
+    def _renewed_by(self, tx: Connection, followed: Followed, tally: Tally) -> dict[str, datetime | None]:
+        """The ecosystems that an update renews: those of its family that are held as a whole, and new releases."""
+        if tally.refused > MOST_REFUSED * max(len(followed.ids), 1):
+            return {}
+        held = whole_of(self._store.holdings(tx), followed.ecosystem)
+        names = {*held, *_of_family(tally.ecosystems, followed.ecosystem)}
+        return {name: tally.newest(name) for name in names}
 
     def _fail(self, import_id: str, name: str, actor: str, error: CustomhouseError) -> None:
         with self._store.write() as tx:
@@ -315,6 +365,16 @@ class _StoredAdvisories:
 
     def stated(self, names: Collection[str]) -> Sequence[Stated]:
         return self._store.vex.about(self._tx, names)
+
+
+def _of_family(names: Iterable[str], ecosystem: str) -> set[str]:
+    return {name for name in names if name.split(":")[0] == ecosystem}
+
+
+def whole_of(holdings: Mapping[str, Holding], ecosystem: str) -> dict[str, Holding]:
+    """What is held as a whole of an ecosystem and its releases."""
+    names = _of_family(holdings, ecosystem)
+    return {name: holdings[name] for name in sorted(names) if holdings[name].imported is not None}
 
 
 def _holding_json(holding: Holding | None, now: datetime, max_age: timedelta) -> dict[str, Any]:

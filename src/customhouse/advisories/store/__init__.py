@@ -23,6 +23,7 @@ from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
 from customhouse.advisories.source import Holding, Likelihood, Statement
 from customhouse.advisories.store.codec import HEADER, advisory_of, affected_of, document, header
+from customhouse.advisories.store.following import Following
 from customhouse.advisories.store.tables import (
     advisory,
     advisory_affected,
@@ -64,6 +65,7 @@ class AdvisoriesStore(Store):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.vex = VexRows(database)
+        self.following = Following(database)
 
     def put(self, tx: Connection, records: Iterable[Record], now: datetime) -> Change:
         """Store a batch of records; rule 1."""

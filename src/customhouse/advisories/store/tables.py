@@ -101,6 +101,16 @@ vex_name = Table(
     Column("document", String(80), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
 )
+advisory_update = Table(
+    "advisory_update",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("mirror", Text, nullable=False),
+    Column("began", UtcDateTime, nullable=False),
+    Column("held_until", UtcDateTime),
+    Column("finished", UtcDateTime),
+    Column("outcome", Text),
+)
 advisory_import = Table(
     "advisory_import",
     metadata,
