@@ -51,8 +51,10 @@ class Examiner:
     clock: Callable[[], datetime]
     scanner: Scanner = read_here
 
-    def content(self, material: Material) -> tuple[list[Finding], dict[str, JSON]]:
-        """Every check that needs no run: (findings, inputs of the verdict)."""
+    def content(
+        self, material: Material, shown: Callable[[Image, Catalogue], None] = lambda image, packages: None
+    ) -> tuple[list[Finding], dict[str, JSON]]:
+        """Every check that needs no run: (findings, inputs of the verdict). `shown` sees each platform's image."""
         checks = [check for check in self.checks if not check.id.startswith(RUN)]
         found: list[Finding] = []
         unpacked: dict[str, JSON] = {}
@@ -64,6 +66,7 @@ class Examiner:
         needed = wants(checks, *WANTS, readers=READERS)
         for image in self._images(material, needed):
             packages = catalogue(image)
+            shown(image, packages)
             report = self.match(packages.packages)
             snapshots[str(image.manifest_digest)] = report.snapshot
             unpacked.update({str(scan.digest): scan.size for scan in image.layers})

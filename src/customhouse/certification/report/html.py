@@ -20,6 +20,7 @@ _TITLES = {
     "pass": "Passed",
 }  # fmt: skip
 LONGEST_VALUE = 2000
+_UNITS = ("kB", "MB", "GB", "TB")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,10 @@ def html(report: Report) -> str:
 
 def size(count: int) -> str:
     """Bytes for people, in decimal units."""
-    amount, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount /= 1000
-    return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+    if count < 1000:
+        return f"{count} B"
+    steps = min((len(str(count)) - 1) // 3, len(_UNITS))
+    return f"{count / 1000**steps:.1f} {_UNITS[steps - 1]}"
 
 
 def evidence(value: JSON) -> str:

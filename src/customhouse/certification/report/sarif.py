@@ -116,4 +116,4 @@ def _notification(item: Finding, actions: Mapping[str, str], places: Mapping[str
 
 def _uri(path: str) -> str:
     """RFC 3986 path; bytes that are no UTF-8 are backslash escapes in paths already."""
-    return quote(path, safe="/~!$&'()*+,;=:@", errors="surrogatepass")
+    return quote(path.lstrip("/"), safe="/~!$&'()*+,;=:@", errors="surrogatepass")
