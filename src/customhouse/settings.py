@@ -272,6 +272,17 @@ class ClientEnvironment:
     debug: bool
     passphrases: Mapping[str, str] = field(repr=False)
     passphrase_files: Mapping[str, str]
+    source_date_epoch: str = ""
+
+    def now(self) -> datetime:
+        """The moment at which ages are judged: that of https://reproducible-builds.org/specs/source-date-epoch/ where
+        it is set. Raises Invalid."""
+        epoch = self.source_date_epoch
+        if not epoch:
+            return system_clock()
+        if not (epoch.isascii() and epoch.isdigit() and len(epoch) < 12):
+            raise Invalid(f"SOURCE_DATE_EPOCH is {epoch[:40]!r}", hint="It is a number of seconds since 1970.")
+        return datetime.fromtimestamp(int(epoch), UTC)
 
 
 def client_environment(environment: Mapping[str, str] | None = None) -> ClientEnvironment:
@@ -283,6 +294,7 @@ def client_environment(environment: Mapping[str, str] | None = None) -> ClientEn
         return next((environment[name] for name in names if environment.get(name)), "")
 
     return ClientEnvironment(
+        source_date_epoch=either("SOURCE_DATE_EPOCH"),
         url=either("CUSTOMHOUSE_URL"),
         token=either("CUSTOMHOUSE_TOKEN"),
         ca_file=either("CUSTOMHOUSE_CA_FILE"),

@@ -36,7 +36,7 @@ def report(built: BuiltImage, *waivers: Waiver) -> Report:
     verdict = judge([*found, *run], POLICY, waivers, NOW)
     return Report(
         "web.tar", str(built.digest), NOW.isoformat(), "0", POLICY.name, str(POLICY.digest), verdict,
-        actions(verdict, POLICY), tuple(platforms), more["runs"],  # type: ignore[arg-type]
+        actions(verdict, POLICY), tuple(platforms), more["runs"],
     )
 
 

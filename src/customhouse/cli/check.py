@@ -1,9 +1,13 @@
 """`customhouse check`: the hub's checks and verdict on a publisher's own machine, before anything is pushed."""
 
+import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -11,9 +15,14 @@ from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.local_images import LocalImage, looks_local, open_image
 from customhouse.cli.output import Output, reporting
 from customhouse.cli.program import DONE, REFUSED
-from customhouse.cli.submission import finding_lines
+from customhouse.cli.submission import finding_lines, later
 from customhouse.oci.digest import Digest
 from customhouse.oci.reference import Reference
+from customhouse.wholefile import write_whole
+
+if TYPE_CHECKING:
+    from customhouse.certification.report.model import Report
+    from customhouse.scanning.contained import ContainedScanner
 
 ANY = click.Path(exists=True, path_type=Path)
 CACHE_BYTES = 2 * 10**9
@@ -27,13 +36,22 @@ SOCKET = Path("/var/run/docker.sock")
 @click.option("--engine", default="auto", show_default=True, help="Container engine: auto, none, or its URL.")
 @click.option("--tag", help="The tag it is meant for, which some checks look at.")
 @click.option("--no-cache", is_flag=True, help="Read every layer, whatever is known of it.")
+@click.option(
+    "--format", "form", type=click.Choice(("text", "json", "sarif", "html")), default="text", show_default=True,
+    help="What to write: lines, one JSON document, SARIF 2.1.0, or an HTML page that needs nothing else.",
+)
+@click.option("--out", "file", type=click.Path(dir_okay=False, path_type=Path), help="Where to write it; else stdout.")
 @reporting
 @connected
 def check(
     out: Output, connections: Connections, name: str, policy: str, advisories: tuple[Path, ...], engine: str,
-    tag: str | None, no_cache: bool,
+    tag: str | None, no_cache: bool, form: str, file: Path | None,
 ) -> int:
-    """Run the hub's checks on an image, without a hub; exits 0 only if it would be certified."""
+    """Run the hub's checks on an image, without a hub; exits 0 only if it would be certified.
+
+    PATH is a `docker save` archive or an OCI layout, as a folder or packed. SOURCE_DATE_EPOCH, where it is set, is the
+    moment at which ages are judged: then the same image gives the same bytes.
+    """
     with tempfile.TemporaryDirectory(prefix="customhouse-") as folder:
         if looks_local(name):
             image = open_image(name)
@@ -44,56 +62,113 @@ def check(
             tag = tag or reference.tag or ("" if reference.digest else "latest")
         if engine == "auto":
             engine = connections.environment.docker_host or (f"unix://{SOCKET}" if SOCKET.exists() else "none")
-        address = "" if engine == "none" else engine
+        wanted = Wanted(
+            name=name, tag=tag, policy=policy, advisories=advisories, engine="" if engine == "none" else engine,
+            now=connections.environment.now(),
+        )
         cache = None if no_cache else connections.environment.cache / "analysis"
-        document = _examine(image, name, tag, policy, advisories, address, cache)
-    lines = [f"{document['verdict'].replace('_', ' ')}, grade {document['grade']}: {document['reason']}"]
-    out.result(document, lines + finding_lines(document["findings"]))
-    return DONE if document["verdict"] == "certified" else REFUSED
+        with _scanner(out, cache) as scanner:
+            report = examine(image, wanted, scanner)
+    form = "json" if out.as_json else form
+    text = _written(report, form)
+    if file is None:
+        click.echo(text, nl=False)
+    else:
+        write_whole(file, text.encode("utf-8", "backslashreplace"), mode=0o644)
+        out.note(f"{_headline(report)}\nwritten to {file}")
+    return DONE if report.verdict.value == "certified" else REFUSED
 
 
-def _examine(
-    image: LocalImage, name: str, tag: str, policy_name: str, advisories: Sequence[Path], address: str,
-    cache: Path | None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Wanted:
+    """How an image is to be examined; `engine` is the URL of a container engine, or empty."""
+
+    name: str
+    tag: str
+    policy: str
+    advisories: Sequence[Path]
+    engine: str
+    now: datetime
+
+
+def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "Report":
+    """Everything the hub would look at, but the publisher's signature."""
+    from customhouse import __version__
     from customhouse.advisories.matching import match
     from customhouse.advisories.memory import MemoryAdvisories
     from customhouse.certification.check import discover
     from customhouse.certification.examination import Examiner, Material
     from customhouse.certification.policy import Policy
+    from customhouse.certification.report.model import PlatformReport, Report, actions, describe
     from customhouse.certification.verdict import judge
     from customhouse.sandbox.docker_engine import DockerEngine
     from customhouse.sandbox.runner import AbsentEngine
-    from customhouse.scanning.cache import ScanCache
-    from customhouse.scanning.contained import ContainedScanner
     from customhouse.settings import system_clock
 
-    now = system_clock()
-    checks = discover()
-    policy = Policy.load(policy_name).bind(checks)
-    source = MemoryAdvisories.load(advisories, now)
-    scanner = ContainedScanner(ScanCache(cache, CACHE_BYTES) if cache else None)
+    now, checks, platforms = wanted.now, discover(), list[PlatformReport]()
+    policy = Policy.load(wanted.policy).bind(checks)
+    source = MemoryAdvisories.load(wanted.advisories, now)
+    engine = DockerEngine(system_clock, url=wanted.engine, hub="customhouse-check") if wanted.engine else AbsentEngine()
     examiner = Examiner(
         checks=checks,
         policy=policy,
         match=lambda packages: match(packages, source, now, policy.advisories_max_age),
-        runner=DockerEngine(system_clock, url=address, hub="customhouse-check") if address else AbsentEngine(),
-        clock=system_clock,
+        runner=engine,
+        clock=lambda: now,
         scanner=scanner,
     )
-    material = Material("check", image.content, image.manifest, image.media_type, name, tag)
-    with scanner:
-        found, inputs = examiner.content(material)
-    run, _ = examiner.run(material, found, inputs)
+    material = Material("check", image.content, image.manifest, image.media_type, wanted.name, wanted.tag)
+    found, inputs = examiner.content(material, lambda one, packages: platforms.append(describe(one, packages)))
+    run, more = examiner.run(material, found, inputs)
     verdict = judge([*found, *run], policy, [], now)
-    return {
-        "reference": name,
-        "digest": str(image.digest),
-        "verdict": verdict.value,
-        "grade": verdict.grade,
-        "reason": verdict.reason,
-        "findings": [finding.as_json() for finding in verdict.findings],
-    }
+    return Report(
+        reference=wanted.name,
+        digest=str(image.digest),
+        made=now.isoformat(timespec="seconds"),
+        version=__version__,
+        policy=policy.name,
+        policy_digest=str(policy.digest),
+        verdict=verdict,
+        actions=actions(verdict, policy),
+        platforms=tuple(platforms),
+        runs=more["runs"],
+    )
+
+
+def _written(report: "Report", form: str) -> str:
+    if form == "html":
+        from customhouse.certification.report.html import html
+
+        return html(report)
+    if form == "sarif":
+        from customhouse.certification.check import discover
+        from customhouse.certification.report.sarif import sarif
+
+        return json.dumps(sarif(report, discover()), ensure_ascii=False) + "\n"
+    document: dict[str, Any] = report.as_json()
+    if form == "json":
+        return json.dumps(document, ensure_ascii=False) + "\n"
+    return "\n".join([_headline(report), *finding_lines(document["findings"])]) + "\n"
+
+
+def _headline(report: "Report") -> str:
+    said: dict[str, Any] = report.as_json()
+    return f"{said['verdict'].replace('_', ' ')}, grade {said['grade']}{later(said)}: {said['reason']}"
+
+
+@contextmanager
+def _scanner(out: Output, cache: Path | None) -> Iterator["ContainedScanner"]:
+    """What reads the layers; on a terminal it is seen how far it is."""
+    from customhouse.scanning.cache import ScanCache
+    from customhouse.scanning.contained import ContainedScanner
+
+    with out.progress("reading layers") as show:
+        scanner = ContainedScanner(
+            ScanCache(cache, CACHE_BYTES) if cache else None,
+            report=lambda progress: show(progress.done, progress.total),
+        )
+        with scanner:
+            yield scanner
 
 
 def _remote(connections: Connections, reference: Reference, folder: Path) -> LocalImage:

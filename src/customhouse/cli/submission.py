@@ -172,7 +172,7 @@ def _decide(out: Output, connections: Connections, name: str, verb: str, reason:
     out.result(row, submission_lines(row))
 
 
-def _later(row: dict[str, Any]) -> str:
+def later(row: dict[str, Any]) -> str:
     """What is left of the grade: its score, and the next day on which it drops."""
     said = f" ({row['score']} of 100)" if row.get("score") is not None else ""
     step = next((step for step in row.get("grade_steps") or [] if step["grade"] > row["grade"]), None)
@@ -181,7 +181,7 @@ def _later(row: dict[str, Any]) -> str:
 
 def submission_lines(row: dict[str, Any], *, fingerprints: bool = False) -> list[str]:
     """A submission for people: what it is, how it stands, what was found, what to do next."""
-    graded = f", grade {row['grade']}{_later(row)}" if row.get("grade") else ""
+    graded = f", grade {row['grade']}{later(row)}" if row.get("grade") else ""
     lines = [f"{row['reference']}  {row['digest']}", f"  id        {row['id']}", f"  state     {row['state']}{graded}"]
     if row.get("verdict"):
         lines.append(f"  verdict   {row['verdict']}")
