@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from customhouse.oci.config import ImageConfig, InvalidConfig
 from customhouse.sandbox.archive import DamagedImage, UnreadableImage
@@ -31,10 +32,12 @@ from customhouse.sandbox.runner import (
     RunRecord,
 )
 from customhouse.sandbox.runtime import ContainerSpec, EngineFacts, EngineFault, ImageRefused, Marks, Runtime, in_time
+from customhouse.sandbox.setup import Setup
 from customhouse.sandbox.trial import Deadline, OutOfTime, Trial
 
 _COMPONENT = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MOST_NAME = 64
+COMPANION_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class ContainerRunner(ABC):
     def open(self, load_seconds: float, words: frozenset[str]) -> Runtime:
         """A connection. `words` are the image's own, not to be taken for the engine's. Raises EngineFault."""
 
-    def run(self, image: ImageSource, profile: RunProfile) -> RunRecord:
-        """Run one platform's image. Takes at most the load's and the run's budget, and the removal."""
+    def run(self, image: ImageSource, profile: RunProfile, setup: Setup | None = None) -> RunRecord:
+        """Run one platform's image. Takes at most the loads' and the run's budget, and the removal."""
         began = time.monotonic()
         try:
             config = ImageConfig.parse(image.config)
@@ -62,7 +65,7 @@ class ContainerRunner(ABC):
             return RunRecord("failed", f"the engine was not asked: {error}")
         platform = str(config.platform)
         try:
-            record = self._run(image, config, profile)
+            record = self._run(image, config, profile, setup or Setup())
         except (EngineFault, UnreadableImage) as error:
             return RunRecord("unavailable", str(error), platform=platform, seconds=_since(began))
         except (ImageRefused, DamagedImage) as error:
@@ -82,8 +85,12 @@ class ContainerRunner(ABC):
         finally:
             runtime.close()
 
-    def _run(self, image: ImageSource, config: ImageConfig, profile: RunProfile) -> RunRecord:
-        with self._opened(profile.load_seconds, words_of(config)) as runtime:
+    def _run(self, image: ImageSource, config: ImageConfig, profile: RunProfile, setup: Setup) -> RunRecord:
+        missing = [one.reference for one in setup.companions if one.name not in image.beside]
+        if missing:
+            raise EngineFault(f"its companions are not here: {', '.join(missing)}")
+        words = words_of(config) | setup.words
+        with self._opened(profile.load_seconds, words) as runtime:
             facts = runtime.facts()
             if not facts.runs(config.os, config.architecture):
                 raise EngineFault(
@@ -97,7 +104,9 @@ class ContainerRunner(ABC):
                 began = time.monotonic()
                 runtime.load(image, marks.image, profile.image_mib * MIB)
                 loaded = _since(began)
-                record = _Climb(runtime, facts, marks, config, profile).record()
+                for one in setup.companions:
+                    runtime.load(image.beside[one.name], marks.companion(one.name), profile.image_mib * MIB)
+                record = _Climb(runtime, facts, marks, config, profile, setup).record()
             finally:
                 runtime.remove(self.hub, marks.submission, in_time(None))
         return replace(record, engine=facts.name, load_seconds=loaded)
@@ -115,10 +124,12 @@ class _Climb:
     """The ladder of one run."""
 
     def __init__(
-        self, runtime: Runtime, facts: EngineFacts, marks: Marks, config: ImageConfig, profile: RunProfile
+        self, runtime: Runtime, facts: EngineFacts, marks: Marks, config: ImageConfig, profile: RunProfile, setup: Setup
     ) -> None:
+        if setup.companions and not facts.networks:
+            raise EngineFault("this engine makes no internal network, which companions need")
         self._runtime, self._facts, self._marks = runtime, facts, marks
-        self._config, self._profile = config, profile
+        self._config, self._profile, self._setup = config, profile, setup
         self._deadline = Deadline(time.monotonic() + profile.budget_seconds)
         self._rungs = tuple(rung for rung in profile.rungs if rung != "network" or facts.networks)
         self._network = ""
@@ -126,6 +137,9 @@ class _Climb:
 
     def record(self) -> RunRecord:
         """All that the trials told."""
+        trouble = self._companions()
+        if trouble:
+            return RunRecord("failed", trouble, companions=tuple(one.reference for one in self._setup.companions))
         attempts, attempt, trial = self._attempts()
         served = not attempt.trouble
         health = trial.health
@@ -143,7 +157,30 @@ class _Climb:
             log_bytes=trial.logs.size,
             surface=trial.surface,
             other_user=other,
+            commands=trial.commands,
+            companions=tuple(one.reference for one in self._setup.companions),
         )
+
+    def _companions(self) -> str:
+        """Start those that stand beside the image and see them up; trouble, or ""."""
+        for one in self._setup.companions:
+            self._network = self._network or self._runtime.network(self._marks)
+            spec = ContainerSpec(
+                name=f"with-{one.name}", image=self._marks.companion(one.name), rung="network", profile=self._profile,
+                entrypoint=one.entrypoint, command=one.command, environment=one.environment, tmpfs=one.tmpfs,
+                network=self._network, alias=one.name,
+            )  # fmt: skip
+            try:
+                container = self._runtime.create(self._marks, spec)
+                self._runtime.start(container)
+            except ImageRefused as error:
+                return f"its companion {one.name} did not start: {error}"
+            self._deadline.sleep(COMPANION_SECONDS)
+            sight = self._runtime.look(container)
+            if not sight.running:
+                tail = self._runtime.logs(container).tail
+                return f"its companion {one.name} exited with code {sight.exit_code}: {tail}"
+        return ""
 
     def _attempts(self) -> tuple[tuple[Attempt, ...], Attempt, Trial]:
         """Attempts until one is proven or none is left to try: all of them, and the one that is the answer.
@@ -157,7 +194,7 @@ class _Climb:
         patient = False
         while (step := next_rung(self._rungs, ladder)) is not None:
             rung, prove = step
-            trial = self._trial(self._spec(rung), patient=patient)
+            trial = self._trial(self._spec(rung), patient=patient, tests=self._setup.commands)
             try:
                 attempt = trial.run(prove=prove)
             except OutOfTime:
@@ -175,9 +212,10 @@ class _Climb:
                 ladder.append(attempt)
         return tuple(attempts), *failures[-1]
 
-    def _trial(self, spec: ContainerSpec, *, patient: bool = False, unchanged: bool = False) -> Trial:
+    def _trial(self, spec: ContainerSpec, **more: Any) -> Trial:
+        """`more` are fields of the trial by name."""
         return Trial(
-            self._runtime, self._marks, spec, self._config, self._deadline, self._facts.monitors, patient, unchanged
+            self._runtime, self._marks, spec, self._config, self._deadline, monitors=self._facts.monitors, **more
         )
 
     def _spec(self, rung: Rung) -> ContainerSpec:
@@ -189,7 +227,11 @@ class _Climb:
             image=self._marks.image,
             rung=rung,
             profile=self._profile,
-            network=self._network if rung == "network" else "",
+            entrypoint=self._setup.entrypoint,
+            command=self._setup.command,
+            environment=self._setup.environment,
+            tmpfs=self._setup.tmpfs,
+            network=self._network if rung == "network" or self._setup.companions else "",
         )
 
     def _again(self, trial: Trial) -> ContainerSpec:

@@ -10,7 +10,7 @@ Values only; engines are in files of their own. Times are seconds.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, BinaryIO, Literal, Protocol, Self
 
@@ -19,6 +19,7 @@ import msgspec
 from customhouse.errors import Invalid
 from customhouse.oci.digest import Digest
 from customhouse.oci.image import Image
+from customhouse.sandbox.setup import Setup
 
 Rung = Literal["read_only", "tmpfs", "writable", "capabilities", "network"]
 RUNGS: tuple[Rung, ...] = ("read_only", "tmpfs", "writable", "capabilities", "network")
@@ -49,13 +50,15 @@ class ImageSource:
     """One platform's image to be run: the publisher's own bytes, read by digest.
 
     `submission` names the run: containers and images are found, and removed, by it. `config` is the
-    config blob unchanged, so that the engine's image id is its sha256. `content` opens a blob.
+    config blob unchanged, so that the engine's image id is its sha256. `content` opens a blob. `beside` are the images
+    of a setup's companions by name.
     """
 
     submission: str
     config: bytes
     layers: tuple[ImageLayer, ...]
     content: Callable[[Digest], BinaryIO]
+    beside: Mapping[str, "ImageSource"] = field(default_factory=dict)
 
     @classmethod
     def of(cls, submission: str, image: Image, content: Callable[[Digest], BinaryIO]) -> Self:
@@ -99,10 +102,10 @@ class RunProfile:
     rungs: tuple[Rung, ...] = RUNGS
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int | float) and value <= 0 and (field.name != "other_uid" or value < 0):
-                raise InvalidProfile(f"run profile: {field.name} must be more than 0, not {value}")
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, int | float) and value <= 0 and (one.name != "other_uid" or value < 0):
+                raise InvalidProfile(f"run profile: {one.name} must be more than 0, not {value}")
         if not self.rungs or list(self.rungs) != [rung for rung in RUNGS if rung in self.rungs]:
             raise InvalidProfile(f"run profile: rungs must be some of {', '.join(RUNGS)}, in this order")
         if self.budget_seconds < self.stay_up_seconds + self.start_allowance_seconds:
@@ -119,7 +122,7 @@ class RunProfile:
     @classmethod
     def parse(cls, parameters: Mapping[str, Any]) -> Self:
         """A profile from a policy's table; what is not named keeps its default. Raises InvalidProfile."""
-        unknown = sorted(set(parameters) - {field.name for field in fields(cls)})
+        unknown = sorted(set(parameters) - {one.name for one in fields(cls)})
         if unknown:
             raise InvalidProfile(f"run profile: unknown parameter {', '.join(unknown)}")
         try:
@@ -227,6 +230,18 @@ class Surface:
 
 
 @dataclass(frozen=True)
+class CommandResult:
+    """A publisher's command test as it went: exit code -1 is a timeout. With `trouble` it could not be run."""
+
+    name: str
+    exit_code: int = 0
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
 class StopRecord:
     """The way out: which signal, how long it took, and the exit code (137 = killed after the grace)."""
 
@@ -242,7 +257,8 @@ class RunRecord:
     """All that was learnt from running one platform's image. `reason` is empty when it ran and served.
 
     `rung` is the strictest one on which it ran; `log_tail` and `log_bytes` are of the container that gave the answer;
-    `other_user` is the start under a user that the image does not know, None where there was none.
+    `other_user` is the start under a user that the image does not know, None where there was none. `commands` are the
+    publisher's tests inside, `companions` the images that stood beside it.
     """
 
     outcome: Literal["ran", "failed", "unavailable"]
@@ -259,6 +275,8 @@ class RunRecord:
     load_seconds: float = 0.0
     surface: Surface | None = None
     other_user: Attempt | None = None
+    commands: tuple[CommandResult, ...] = ()
+    companions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Names, numbers and lists only, fit for `json.dumps`."""
@@ -278,8 +296,9 @@ class RunRecord:
 class Runner(Protocol):
     """Something that can run an image away from everything else."""
 
-    def run(self, image: ImageSource, profile: RunProfile) -> RunRecord:
-        """Run, prove and remove. May be repeated for one submission; leaves nothing behind."""
+    def run(self, image: ImageSource, profile: RunProfile, setup: Setup | None = None) -> RunRecord:
+        """Run, prove and remove, with a publisher's `setup` if there is one. May be repeated for one submission;
+        leaves nothing behind."""
 
     def cleanup(self, now: datetime | None = None) -> int:
         """Remove what killed runs left; returns how many containers and images went.
@@ -294,7 +313,7 @@ class AbsentEngine:
 
     reason: str = "no container engine is configured"
 
-    def run(self, image: ImageSource, profile: RunProfile) -> RunRecord:
+    def run(self, image: ImageSource, profile: RunProfile, setup: Setup | None = None) -> RunRecord:
         """Nothing is learnt."""
         return RunRecord(outcome="unavailable", reason=self.reason)
 

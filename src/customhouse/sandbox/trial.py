@@ -18,6 +18,7 @@ from customhouse.sandbox.health import Decision, Sight, Timing
 from customhouse.sandbox.monitor import Monitor
 from customhouse.sandbox.runner import (
     Attempt,
+    CommandResult,
     DeclaredRecord,
     HealthRecord,
     MutationRecord,
@@ -27,8 +28,11 @@ from customhouse.sandbox.runner import (
     Surface,
 )
 from customhouse.sandbox.runtime import ContainerSpec, EngineFault, ImageRefused, Logs, Marks, Runtime
+from customhouse.sandbox.setup import CommandTest
 
 LOOK_SECONDS = 0.1
+COMMAND_SECONDS = 30.0
+MOST_SHOWN = 8 * 1024
 
 
 class OutOfTime(Exception):
@@ -61,10 +65,12 @@ class Trial:
     monitors: bool = True
     patient: bool = False
     unchanged: bool = False
+    tests: tuple[CommandTest, ...] = ()
     stayed_up: bool = False
     health: HealthRecord | None = None
     stop: StopRecord | None = None
     surface: Surface | None = None
+    commands: tuple[CommandResult, ...] = ()
     logs: Logs = Logs(0, "")
     timing: Timing | None = None
     declared: Timing | None = None
@@ -220,6 +226,31 @@ class Trial:
         with suppress(ImageRefused, EngineFault):
             surface = replace(surface, written=self.runtime.changes(self._container))
         self.surface = surface
+        self.commands = tuple(self._command(test) for test in self.tests)
+
+    def _command(self, test: CommandTest) -> CommandResult:
+        """One of the publisher's tests. What comes before it must end well; what comes after is done in any case."""
+        try:
+            for argv in test.before:
+                self._inside(test, argv, must=True)
+            return self._inside(test, test.argv)
+        except (ImageRefused, EngineFault) as error:
+            return CommandResult(test.name, trouble=error.message)
+        finally:
+            for argv in test.after:
+                with suppress(ImageRefused, EngineFault):
+                    self._inside(test, argv)
+
+    def _inside(self, test: CommandTest, argv: tuple[str, ...], *, must: bool = False) -> CommandResult:
+        seconds = min(COMMAND_SECONDS, self.deadline.left)
+        if seconds <= 0:
+            raise EngineFault("the run's time was over")
+        done = self.runtime.execute(self._container, argv, seconds=seconds, environment=test.environment)
+        if must and done.exit_code != 0:
+            raise ImageRefused(f"its setup `{' '.join(argv)[:200]}` exited with {done.exit_code}: {done.stderr[:200]}")
+        return CommandResult(
+            test.name, done.exit_code, done.stdout[:MOST_SHOWN], done.stderr[:MOST_SHOWN], round(done.seconds, 2)
+        )
 
     def _mutate(self, timing: Timing) -> MutationRecord:
         seen = self.surface.processes if self.surface is not None else None

@@ -8,9 +8,11 @@ from customhouse.certification.findings import JSON, Severity
 
 
 def no_network(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
-    """Fails when only an internal network made it serve."""
+    """Fails when only an internal network, or others on it, made it serve."""
     run = served(subject)
-    if run.rung == "network":
+    if run.companions:
+        yield Failure("it serves only beside others", {"key": "network", "companions": list(run.companions)})
+    elif run.rung == "network":
         yield Failure(
             "it serves only with a network interface, even one that leads nowhere",
             {"key": "network", "rung": run.rung, "strictest_attempt": first_trouble(run)},
