@@ -1,7 +1,7 @@
 """The examiner: every platform, every check, what a verdict is bound to, and what is never started."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +13,7 @@ from customhouse.certification.examination import UNSAFE_TO_START, Examiner, Mat
 from customhouse.certification.findings import Finding, Outcome
 from customhouse.oci.digest import Digest
 from customhouse.sandbox.runner import AbsentEngine, ImageSource, RunProfile, RunRecord
+from customhouse.sandbox.setup import MEDIA_TYPE, TESTS_MEDIA_TYPE, Setup
 from customhouse.testing.images import BuiltImage, File, index, layer, tar_layer
 from tests.rooms import CHECKS, POLICY, image
 
@@ -26,9 +27,11 @@ class Engine:
 
     answer: RunRecord = RunRecord(outcome="failed", reason="it exits at once")
     given: list[tuple[ImageSource, RunProfile]] = field(default_factory=list)
+    setups: list[Setup | None] = field(default_factory=list)
 
-    def run(self, image: ImageSource, profile: RunProfile) -> RunRecord:
+    def run(self, image: ImageSource, profile: RunProfile, setup: Setup | None = None) -> RunRecord:
         self.given.append((image, profile))
+        self.setups.append(setup)
         return self.answer
 
     def cleanup(self, now: datetime | None = None) -> int:
@@ -109,7 +112,41 @@ def test_content_that_is_not_what_it_claims_is_never_started(check: str, outcome
     found, _ = examiner(engine).run(material(image()), [bad], {})
     assert engine.given == []
     assert outcomes(found, "RUN-START") == ["not_evaluable"]
-    assert all(check in item.message for item in found)
+    assert all(check in item.message for item in found if item.outcome is not Outcome.NOT_APPLICABLE)
+
+
+def test_what_a_publisher_attached_is_part_of_the_run_and_of_the_inputs() -> None:
+    engine, other = Engine(), image("db")
+    attached = {
+        MEDIA_TYPE: f"version = 1\nenvironment = {{A = 'b'}}\n[[companion]]\nname = 'db'\nimage = 'a/b@{other.digest}'"
+        .encode(),
+        TESTS_MEDIA_TYPE: b"schemaVersion: 2.0.0\ncommandTests: [{name: t, command: x}]",
+    }  # fmt: skip
+    given = replace(material(image()), attached=attached, companion=lambda companion: material(other))
+    found, said = examiner(engine).run(given, [], {})
+    source, setup = engine.given[0][0], engine.setups[0]
+    assert setup is not None
+    assert setup.environment == {"A": "b"}
+    assert [command.argv for command in setup.commands] == [("x",)]
+    assert source.beside["db"].config == other.config_raw
+    assert said["attached"] == {name: str(Digest.of(raw)) for name, raw in attached.items()}
+    assert outcomes(found, "RUN-CST") == ["not_evaluable"]
+
+
+@pytest.mark.parametrize("raw", [b"version = 2", b"version = 1\n[[companion]]\nname = 'db'\nimage = 'a/b@%s'"])
+def test_a_profile_that_cannot_be_used_fails_the_run_and_is_no_way_around_it(raw: bytes) -> None:
+    engine = Engine()
+    raw = raw.replace(b"%s", str(image().digest).encode())
+    found, _ = examiner(engine).run(replace(material(image()), attached={MEDIA_TYPE: raw}), [], {})
+    assert engine.given == []
+    assert outcomes(found, "RUN-START") == ["fail"]
+
+
+def test_structure_tests_look_into_files_of_the_image() -> None:
+    tests = b"schemaVersion: 2.0.0\nfileContentTests: [{name: t, path: /etc/passwd, expectedContents: [nosuch]}]"
+    found, inputs = examiner().content(replace(material(image()), attached={TESTS_MEDIA_TYPE: tests}))
+    assert outcomes(found, "CST-USER") == ["fail"]
+    assert TESTS_MEDIA_TYPE in inputs["attached"]  # type: ignore[operator]
 
 
 def test_one_unsafe_platform_keeps_all_of_them_from_being_started() -> None:

@@ -18,7 +18,8 @@ from customhouse.sandbox.archive import docker_archive
 from customhouse.sandbox.docker_engine import DockerEngine
 from customhouse.sandbox.engine import Engine
 from customhouse.sandbox.runner import InvalidProfile, MutationRecord, RunProfile
-from customhouse.sandbox.runtime import ContainerSpec, EngineFault, Marks
+from customhouse.sandbox.runtime import MOST_OUTPUT, ContainerSpec, EngineFault, Marks
+from customhouse.sandbox.setup import CommandTest, Companion, Setup
 from customhouse.sandbox.trial import Deadline, Trial
 from tests.peers.dockerd import DockerCLI, Dockerd
 from tests.sandbox.boxes import APPLETS, ASK, GREEN, HONEST, SECOND, SERVE, Box, box, shell
@@ -203,6 +204,58 @@ def test_a_network_of_the_last_rung_leads_nowhere_not_even_to_the_machine(runner
     assert record.rung == "network"
     assert len(record.log_tail.splitlines()) == 2
     assert "refused" not in record.log_tail, "somebody was there to refuse"
+
+
+def test_a_service_runs_as_its_publisher_sets_it_up_beside_a_companion(runner, cli):
+    ask = ASK.replace("127.0.0.1", "db").replace("grep -q", "grep")
+    beside = Companion("db", "acme/db", Digest.of(b"db"), command=("/bin/sh", "-c", SERVE))
+    commands = (
+        CommandTest("answers", ("/bin/sh", "-c", ask)),
+        CommandTest("variable", ("/bin/sh", "-c", "echo $MODE $LEVEL >&2; exit 3"), environment={"LEVEL": "2"}),
+        CommandTest("missing", ("/bin/nothere",)),
+        CommandTest("unready", ("/bin/true",), before=(("/bin/false",),)),
+        CommandTest("flood", ("/bin/sh", "-c", "head -c 5000000 /dev/zero; echo end")),
+    )
+    setup = Setup({"MODE": "demo"}, ("/data",), ("/bin/sh", "-c"), (f"touch /data/x && {SERVE}",), (beside,), commands)
+    source = replace(box(["/bin/false"]).source(), beside={"db": box(["/bin/false"], files={"etc/db": ""}).source()})
+    record = runner.run(source, STRICT, setup)
+    assert (record.outcome, record.reason, record.rung) == ("ran", "", "read_only")
+    assert record.companions == (beside.reference,)
+    answers, variable, missing, unready, flood = record.commands
+    assert (answers.exit_code, answers.stdout) == (0, "it works")
+    assert (variable.exit_code, variable.stderr) == (3, "demo 2")
+    assert "nothere" in missing.trouble + missing.stdout + missing.stderr
+    assert missing.exit_code != 0 or missing.trouble
+    assert "setup" in unready.trouble
+    assert flood.exit_code == 0
+
+
+def test_a_companion_that_does_not_run_or_is_not_here_fails_the_run(runner):
+    beside = Companion("db", "acme/db", Digest.of(b"db"))
+    source = shell(SERVE).source()
+    assert "companion" in runner.run(source, STRICT, Setup(companions=(beside,))).reason
+    broken = replace(source, beside={"db": shell("echo no disk; exit 4").source()})
+    record = runner.run(broken, STRICT, Setup(companions=(beside,)))
+    assert (record.outcome, record.reason) == ("failed", "its companion db exited with code 4: no disk")
+
+
+def test_a_program_inside_that_does_not_end_is_killed(dockerd):
+    engine = Engine(dockerd.url)
+    marks = Marks("tests", "s11", utc())
+    try:
+        engine.load(shell(SERVE).source(), marks.image, 1 << 30)
+        container = engine.create(marks, ContainerSpec("0", marks.image, "read_only", PROFILE))
+        engine.start(container)
+        done = engine.execute(container, ("/bin/sh", "-c", "echo a; sleep 50"), seconds=0.5)
+        assert (done.exit_code, done.stdout) == (-1, "a")
+        assert done.seconds < 5
+        endless = engine.execute(container, ("/bin/sh", "-c", "while :; do echo x; done"), seconds=1)
+        assert (endless.exit_code, len(endless.stdout) <= MOST_OUTPUT) == (-1, True)
+        time.sleep(0.2)
+        assert all("echo x" not in process.command for process in engine.processes(container))
+    finally:
+        engine.remove(marks.hub, marks.submission, lambda until: True)
+        engine.close()
 
 
 def test_inside_there_is_no_network_no_capability_and_no_way_to_more(runner):

@@ -22,6 +22,7 @@ from customhouse.advisories.matching import AdvisoryReport
 from customhouse.catalogue.packages import Catalogue
 from customhouse.certification.findings import JSON, Severity
 from customhouse.certification.history import shown
+from customhouse.certification.structure_tests import InvalidStructureTests, StructureTests
 from customhouse.errors import CustomhouseError
 from customhouse.oci.image import Filesystem, Image
 from customhouse.oci.layer import Wants
@@ -47,7 +48,8 @@ class InvalidCheck(CustomhouseError):
 
 @dataclass(frozen=True)
 class Subject:
-    """All that a check may look at. One platform of one image; `index` is the list it belongs to, if any."""
+    """All that a check may look at. One platform of one image; `index` is the list it belongs to, if any; `tests` are
+    the publisher's own, or what is wrong with their document."""
 
     image: Image
     tag: str
@@ -56,6 +58,7 @@ class Subject:
     advisories: AdvisoryReport
     run: RunRecord | None
     now: datetime
+    tests: StructureTests | InvalidStructureTests | None = None
 
 
 @dataclass(frozen=True)

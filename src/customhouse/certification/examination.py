@@ -3,10 +3,12 @@
 1. `examine_content` reads every layer of every platform once and runs all checks but those that need a run.
 2. `examine_run` runs the platforms this machine can run, unless the content must not be started.
 3. Content comes through a function that opens a blob by digest; the caller says where from.
+4. What the publisher attached (a run profile, structure tests) counts as part of the image: a document that cannot be
+   used is a failure with its line, never ignored.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from customhouse.advisories.matching import AdvisoryReport
@@ -16,21 +18,33 @@ from customhouse.certification.check import Check, Subject, wants
 from customhouse.certification.findings import JSON, Finding, Outcome
 from customhouse.certification.policy import Policy
 from customhouse.certification.runner import run as run_checks
+from customhouse.certification.structure_tests import InvalidStructureTests, StructureTests
+from customhouse.oci.digest import Digest
 from customhouse.oci.image import Content, Image, load_platforms
 from customhouse.oci.manifest import Manifest, parse_manifest
 from customhouse.oci.scanner import Scanner, read_here
 from customhouse.oci.wants import Wants
 from customhouse.sandbox.runner import ImageLayer, ImageSource, Runner, RunProfile, RunRecord
+from customhouse.sandbox.setup import MEDIA_TYPE, TESTS_MEDIA_TYPE, Companion, InvalidSetup, Setup
 
 Matcher = Callable[[Sequence[Package]], AdvisoryReport]
+Tests = StructureTests | InvalidStructureTests | None
 RUN = "RUN-"
 # What a container must not be started with, whatever a policy says: content that is not what it claims to be.
 UNSAFE_TO_START = frozenset({"MAN-DIGEST", "MAN-MEDIA", "TAR-SAFE"})
 
 
+def _nobody(companion: Companion) -> None:
+    """The companions of material that has none."""
+
+
 @dataclass(frozen=True)
 class Material:
-    """What is examined: a manifest or index in the publisher's bytes, and how to open what it names."""
+    """What is examined: a manifest or index in the publisher's bytes, and how to open what it names.
+
+    `attached` are the publisher's documents by media type (sandbox.setup). `companion` gives the image that a run
+    profile wants beside this one, or None where it is not to be had or not allowed.
+    """
 
     name: str
     content: Content
@@ -38,6 +52,8 @@ class Material:
     media_type: str
     reference: str
     tag: str
+    attached: Mapping[str, bytes] = field(default_factory=dict)
+    companion: Callable[[Companion], "Material | None"] = _nobody
 
 
 @dataclass(frozen=True)
@@ -61,16 +77,19 @@ class Examiner:
         snapshots: dict[str, JSON] = {}  # by the manifest's digest: an import may come between two platforms
         inputs: dict[str, JSON] = {
             "checks": [check.id for check in checks], "unpacked": unpacked, "advisories": snapshots,
+            "attached": _digests(material),
         }
+        tests = _tests(material)
         index = self._index(material)
-        needed = wants(checks, *WANTS, readers=READERS)
+        looked_into = tests.needs if isinstance(tests, StructureTests) else ()
+        needed = wants(checks, *WANTS, *looked_into, readers=READERS)
         for image in self._images(material, needed):
             packages = catalogue(image)
             shown(image, packages)
             report = self.match(packages.packages)
             snapshots[str(image.manifest_digest)] = report.snapshot
             unpacked.update({str(scan.digest): scan.size for scan in image.layers})
-            found += self._judge(checks, image, index, packages, report, None)
+            found += self._judge(checks, image, index, packages, report, None, tests)
         return found, inputs
 
     def run(
@@ -89,22 +108,51 @@ class Examiner:
         started = next((check for check in checks if check.id == "RUN-START"), None)
         profile = RunProfile.parse(self.policy.params(started)) if started else RunProfile()
         known = sizes if isinstance(sizes, dict) else {}
+        tests = _tests(material)
         for image in self._images(material, Wants(), layers=False):
             if unsafe:
                 record = RunRecord(outcome="unavailable", reason=f"not started, because {', '.join(unsafe)} failed")
             else:
-                record = self.runner.run(_source(material, image, known), profile)
+                record = self._started(material, image, known, profile, tests)
             runs.append(record.to_json())
-            found += self._judge(checks, image, index, Catalogue(), AdvisoryReport(), record)
-        return found, {"checks": [check.id for check in checks], "runs": runs}
+            found += self._judge(checks, image, index, Catalogue(), AdvisoryReport(), record, tests)
+        return found, {"checks": [check.id for check in checks], "runs": runs, "attached": _digests(material)}
+
+    def _started(
+        self, material: Material, image: Image, sizes: Mapping[str, JSON], profile: RunProfile, tests: Tests
+    ) -> RunRecord:
+        """The run of one platform, set up as the publisher says. What he says and cannot be done is his failure: it
+        must not be a way around the run."""
+        try:
+            setup = Setup.parse(material.attached[MEDIA_TYPE]) if MEDIA_TYPE in material.attached else Setup()
+        except InvalidSetup as error:
+            return RunRecord(outcome="failed", reason=error.message)
+        if isinstance(tests, StructureTests):
+            setup = replace(setup, commands=tuple(command.test for command in tests.commands))
+        beside = {}
+        for companion in setup.companions:
+            source = self._beside(material, companion, image)
+            if source is None:
+                reason = f"its companion {companion.reference} for {image.platform} is not official at this hub"
+                return RunRecord(outcome="failed", reason=reason)
+            beside[companion.name] = source
+        return self.runner.run(replace(_source(material, image, sizes), beside=beside), profile, setup)
+
+    def _beside(self, material: Material, companion: Companion, image: Image) -> ImageSource | None:
+        other = material.companion(companion)
+        if other is None:
+            return None
+        found = (one for one in self._images(other, Wants(), layers=False) if one.platform == image.platform)
+        fitting = next(found, None)
+        return None if fitting is None else _source(other, fitting, {})
 
     def _judge(
         self, checks: Sequence[Check], image: Image, index: Manifest | None, packages: Catalogue,
-        report: AdvisoryReport, record: RunRecord | None,
+        report: AdvisoryReport, record: RunRecord | None, tests: Tests,
     ) -> list[Finding]:
         subject = Subject(
             image=image, tag=image.tag, index=index, catalogue=packages, advisories=report, run=record,
-            now=self.clock(),
+            now=self.clock(), tests=tests,
         )
         return run_checks(checks, subject, self.policy)
 
@@ -123,6 +171,20 @@ class Examiner:
     def _index(self, material: Material) -> Manifest | None:
         top = parse_manifest(material.manifest, material.media_type)
         return top if top.kind == "index" else None
+
+
+def _tests(material: Material) -> Tests:
+    raw = material.attached.get(TESTS_MEDIA_TYPE)
+    if raw is None:
+        return None
+    try:
+        return StructureTests.parse(raw)
+    except InvalidStructureTests as error:
+        return error
+
+
+def _digests(material: Material) -> dict[str, JSON]:
+    return {media_type: str(Digest.of(raw)) for media_type, raw in sorted(material.attached.items())}
 
 
 def _source(material: Material, image: Image, sizes: Mapping[str, JSON]) -> ImageSource:

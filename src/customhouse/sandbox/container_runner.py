@@ -88,7 +88,7 @@ class ContainerRunner(ABC):
     def _run(self, image: ImageSource, config: ImageConfig, profile: RunProfile, setup: Setup) -> RunRecord:
         missing = [one.reference for one in setup.companions if one.name not in image.beside]
         if missing:
-            raise EngineFault(f"its companions are not here: {', '.join(missing)}")
+            raise ImageRefused(f"its companions are not here: {', '.join(missing)}")
         words = words_of(config) | setup.words
         with self._opened(profile.load_seconds, words) as runtime:
             facts = runtime.facts()
@@ -127,7 +127,8 @@ class _Climb:
         self, runtime: Runtime, facts: EngineFacts, marks: Marks, config: ImageConfig, profile: RunProfile, setup: Setup
     ) -> None:
         if setup.companions and not facts.networks:
-            raise EngineFault("this engine makes no internal network, which companions need")
+            # The image's failure: to ask for what is not to be had must not be a way around the run.
+            raise ImageRefused("it wants companions, and this engine makes no internal network for them")
         self._runtime, self._facts, self._marks = runtime, facts, marks
         self._config, self._profile, self._setup = config, profile, setup
         self._deadline = Deadline(time.monotonic() + profile.budget_seconds)

@@ -13,6 +13,7 @@
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -61,6 +62,7 @@ NO_GATEWAY = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 MOST_MESSAGE = 2000
 MOST_COMMAND = 200
 KILL_SECONDS = 5.0
+RECEIVED = 64 * 1024
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i386": "386", "i686": "386"}
 _ENGINES_OWN = re.compile(
@@ -191,19 +193,16 @@ class Engine:
         kept = {1: bytearray(), 2: bytearray()}
         with _spoken((*self._untrusted, *argv)):
             made = self._api.exec_create(container, list(argv), environment=dict(environment or {}) or None)["Id"]
-            caller = docker.APIClient(base_url=self._url, version=self._api.api_version, timeout=max(seconds, 0.1))
             in_time = True
+            stream = self._api.exec_start(made, socket=True)
             try:
-                for pieces in caller.exec_start(made, stream=True, demux=True):
-                    for number, piece in enumerate(pieces, 1):
-                        kept[number] += (piece or b"")[: MOST_OUTPUT - len(kept[number])]
-                    if time.monotonic() - began > seconds:
-                        in_time = False
-                        break
-            except (TimeoutError, requests.RequestException):
+                for number, piece in _frames(getattr(stream, "_sock", stream), began + seconds):
+                    if number in kept:
+                        kept[number] += piece[: MOST_OUTPUT - len(kept[number])]
+            except TimeoutError:
                 in_time = False
             finally:
-                caller.close()
+                stream.close()
             state = self._api.exec_inspect(made)
             if state.get("Running"):
                 in_time = False
@@ -305,6 +304,31 @@ class Engine:
                     if ours and over(_number(tag)):
                         removed += _gone(partial(self._api.remove_image, name))
         return removed
+
+
+def _frames(connection: socket.socket, until: float) -> Iterator[tuple[int, bytes]]:
+    """(stream, bytes) of what an attached program writes. Raises TimeoutError at `until`, however much is written.
+
+    (Engine API, "Attach to a container": a header of eight bytes, the first the stream, the last four the length.)
+    """
+    head, number, left = b"", 0, 0
+    while True:
+        time_left = until - time.monotonic()
+        if time_left <= 0:
+            raise TimeoutError
+        connection.settimeout(time_left)
+        data = connection.recv(RECEIVED)
+        if not data:
+            return
+        while data:
+            if left:
+                yield number, data[:left]
+                data, left = data[left:], max(left - len(data), 0)
+            else:
+                missing = 8 - len(head)
+                head, data = head + data[:missing], data[missing:]
+                if len(head) == 8:
+                    number, left, head = head[0], int.from_bytes(head[4:], "big"), b""
 
 
 def _gone(remove: Callable[[], object]) -> int:
