@@ -12,7 +12,7 @@ from pathlib import Path
 
 NAMES = (
     "metadata", "json", "upload", "key-file", "public-key", "manifest", "names", "osv", "kev", "epss", "openvex",
-    "csaf", "versions", "databases", "programs", "languages", "checks",
+    "csaf", "run-profile", "structure-tests", "versions", "databases", "programs", "languages", "checks",
 )  # fmt: skip
 CASES = Path(__file__).parent / "cases"
 

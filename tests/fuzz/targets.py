@@ -27,7 +27,7 @@ from customhouse.trust.metadata import Root, Targets, parse_file
 from customhouse.trust.multipart import MalformedUpload, NoFilename, UploadParser
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, InvalidRole
 from customhouse.trust.verify import valid_signers
-from tests.fuzz import advisories, checks, content, installed, languages, versions
+from tests.fuzz import advisories, checks, content, installed, languages, publishers, versions
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 GUN = Gun("localhost:5443/staging/acme/web")
@@ -212,6 +212,8 @@ TARGETS_BY_NAME = {
         Target("epss", advisories.epss_table, advisories.epss_seeds),
         Target("openvex", advisories.openvex_document, advisories.openvex_seeds),
         Target("csaf", advisories.csaf_document, advisories.csaf_seeds),
+        Target("run-profile", publishers.run_profile, publishers.run_profile_seeds),
+        Target("structure-tests", publishers.structure_tests, publishers.structure_tests_seeds),
         Target("versions", versions.compared, versions.seeds),
         Target("databases", installed.databases, installed.database_seeds),
         Target("programs", installed.programs, installed.program_seeds),

@@ -180,4 +180,6 @@ CHECK = Check(
     evaluate=user_tests,
     params={"refused_licences": list(REFUSED_LICENCES)},
     sources=("container-structure-test 2.0.0",),
+    not_applicable="the publisher gave no structure tests about files or config",
+    not_evaluable="a layer, or a file that a test looks into, could not be read",
 )

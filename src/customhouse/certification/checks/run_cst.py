@@ -57,4 +57,6 @@ CHECK = Check(
     severity=Severity.HIGH,
     evaluate=commands,
     sources=("container-structure-test 2.0.0",),
+    not_applicable="the publisher gave no command tests",
+    not_evaluable="the image was not run, or did not serve",
 )

@@ -23,4 +23,6 @@ CHECK = Check(
     remedy="Let the service log to /dev/stdout and /dev/stderr.",
     severity=Severity.LOW,
     evaluate=logs,
+    not_evaluable="the image was not run, or did not serve",
+    sources=("Docker certification",),
 )

@@ -29,4 +29,5 @@ CHECK = Check(
     "when the image is built, not at its start.",
     severity=Severity.INFO,
     evaluate=no_capabilities,
+    not_evaluable="the image was not run, or did not serve",
 )

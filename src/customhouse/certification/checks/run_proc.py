@@ -95,4 +95,6 @@ CHECK = Check(
     severity=Severity.MEDIUM,
     evaluate=behaves,
     params={"unexpected": list(UNEXPECTED)},
+    not_evaluable="the image was not run, or did not serve, or the engine shows no processes, ports or changes",
+    sources=("Docker certification",),
 )

@@ -28,4 +28,6 @@ CHECK = Check(
     remedy="Write to /tmp, /run or a declared VOLUME only, and make those folders usable by the image's user.",
     severity=Severity.INFO,
     evaluate=read_only,
+    not_evaluable="the image was not run, or did not serve",
+    sources=("OpenShift", "Chainguard"),
 )
