@@ -79,7 +79,26 @@ def test_a_jar_that_begins_with_a_script_and_stores_its_jars_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "said", "url", "group"),
     [
-        ("a/guava-31.1-jre.jar", {}, "pkg:maven/guava@31.1-jre", "none"),
+        ("a/thing-31.1-jre.jar", {}, "pkg:maven/thing@31.1-jre", "none"),
+        ("a/spring-core-5.3.1.jar", {}, "pkg:maven/org.springframework/spring-core@5.3.1", "name"),
+        ("a/dom4j-1.6.1.jar", {}, "pkg:maven/dom4j/dom4j@1.6.1", "name"),
+        ("a/dom4j-2.1.3.jar", {}, "pkg:maven/org.dom4j/dom4j@2.1.3", "name"),
+        ("a/bcprov-jdk16-1.46.jar", {}, "pkg:maven/bcprov-jdk16@1.46", "none"),
+        ("a/bcprov-jdk15on-1.60.jar", {}, "pkg:maven/org.bouncycastle/bcprov-jdk15on@1.60", "name"),
+        ("a/py4j0.10.9.7.jar", {}, "pkg:maven/py4j@0.10.9.7", "none"),
+        (
+            "usr/local/tomcat/lib/catalina.jar",
+            {"Implementation_Title": "Apache Tomcat", "Implementation_Version": "9.0.65"},
+            "pkg:maven/org.apache.tomcat/tomcat-catalina@9.0.65",
+            "name",
+        ),
+        (
+            "a/thing-3.12.0.jar",
+            {"Bundle_SymbolicName": "org.acme.thing;singleton:=true", "Bundle_Version": "3.12.0"},
+            "pkg:maven/org.acme/thing@3.12.0",
+            "guess",
+        ),
+        ("a/x-1.0.jar", {"Bundle_SymbolicName": "org.x"}, "pkg:maven/org.x/x@1.0", "guess"),
         (
             "root/.m2/repository/com/google/guava/guava/31.1-jre/guava-31.1-jre.jar",
             {},
@@ -96,7 +115,7 @@ def test_a_jar_that_begins_with_a_script_and_stores_its_jars_is_read() -> None:
             "a/commons-lang3-3.12.0.jar",
             {"Bundle_SymbolicName": "org.apache.commons.lang3;singleton:=true", "Bundle_Version": "3.12.0"},
             "pkg:maven/org.apache.commons/commons-lang3@3.12.0",
-            "manifest",
+            "name",
         ),
         (
             "a/spring-core.jar",

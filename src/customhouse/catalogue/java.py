@@ -3,8 +3,9 @@
 1. An archive is named by its own pom.properties; else by its pom.xml's folder, its place in a Maven or Gradle cache,
    its manifest, its file's name, in this order. A pom.properties of another artifact is a package that was shaded in:
    it is listed with the archive as its `parent`.
-2. `group` says how the group is known: "pom", "path", "manifest" (a guess) or "none". Without a group a name is not
-   unique, and the package URL has no namespace.
+2. `group` says how the group is known: "pom", "path", "manifest" (written there), "name" (mavengroups.py), "guess" (it
+   is like the name of a bundle or module) or "none". Without a group a name is not unique, and the package URL has no
+   namespace.
 3. The version is the pom's; else the one in the file's name that the manifest confirms; else the manifest's; else what
    follows the name. An archive without any is listed as nothing: a plain archive of classes has no version to judge.
 4. Archives in archives are read in memory, within one Allowance for the whole file.
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from customhouse.catalogue.cataloguer import Cataloguer
 from customhouse.catalogue.language import Fact, LanguageReader, packages, problem, stated
 from customhouse.catalogue.manifests import pom_licenses, pom_parent_version, properties, sections
+from customhouse.catalogue.mavengroups import known_group, of_tomcat
 from customhouse.catalogue.zips import MIB, Allowance, BadZip, Member, NoZip, Zip
 
 SUFFIXES = (".jar", ".war", ".ear", ".par", ".sar", ".nar", ".jpi", ".hpi", ".kar", ".lpkg", ".rar")
@@ -31,6 +33,7 @@ _INNER = tuple(suffix.encode() for suffix in SUFFIXES)
 _POM = re.compile(r"META-INF/maven/([^/]{1,200})/([^/]{1,200})/pom\.(properties|xml)")
 _GROUP = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*")
 _NUMBERED = re.compile(r"-(?=\d)")
+_JOINED = re.compile(r"(.{0,300}[A-Za-z_])(\d{1,9}(?:\.\d{1,9}){2,6})")
 _QUALIFIER = re.compile(
     r"(?:\d.*|v\d.*|alpha|beta|rc|cr|m|ga|final|release|snapshot|sp|jre|android|incubating|redhat|sec|pre|preview|ea|"
     r"build|patch|hotfix|b|jdk|java|java\d+|jre\d+|jdk\d+\w*|(?:alpha|beta|rc|cr|m|sp|b|sec|redhat|pre)[.\d]*\d|jboss|fuse|"
@@ -207,8 +210,10 @@ def _guessed(at: _Archive, name: str, version: str, parent: str) -> Fact | None:
     version = version or _manifest_version(said)
     if not version or not name:
         return None
-    group = _manifest_group(said, name)
-    return _package(at, group, name, version, "manifest" if group else "none", [], parent)
+    if said.get("implementation-title") == "Apache Tomcat" and of_tomcat(name):
+        return _package(at, "org.apache.tomcat", of_tomcat(name), version, "name", [], parent)
+    group, known = _group(said, name, version)
+    return _package(at, group, name, version, known, [], parent)
 
 
 def _placed(path: str) -> tuple[str, str, str] | None:
@@ -227,19 +232,20 @@ def _placed(path: str) -> tuple[str, str, str] | None:
     return None
 
 
-def _manifest_group(said: dict[str, str], name: str) -> str:
-    """The group that a manifest suggests: a vendor's id, or what stands before the artifact in the bundle's name."""
+def _group(said: dict[str, str], name: str, version: str) -> tuple[str, str]:
+    """The group of an archive, and how it is known."""
     vendor = said.get("implementation-vendor-id", "")
     if "." in vendor and _GROUP.fullmatch(vendor):
-        return vendor
+        return vendor, "manifest"
+    if group := known_group(name, version):
+        return group, "name"
     for key in ("bundle-symbolicname", "automatic-module-name", "implementation-title", "specification-title"):
         bundle = said.get(key, "").split(";")[0].strip()
         if "." in bundle and _GROUP.fullmatch(bundle):
-            last = bundle.rpartition(".")[2]
-            return (
-                bundle.removesuffix(f".{last}") if last.lower() in name.lower().split("-") or last == name else bundle
-            )
-    return ""
+            before, _, last = bundle.rpartition(".")
+            apart = "." in before and (last == name or last.lower() in name.lower().split("-"))
+            return before if apart else bundle, "guess"
+    return "", "none"
 
 
 def _manifest_version(said: dict[str, str]) -> str:
@@ -259,6 +265,9 @@ def file_name(path: str, manifest: dict[str, str]) -> tuple[str, str]:
             return stem.removesuffix(f"-{version}"), version
     stem = _CLASSIFIER.sub("", stem)
     starts = [match.end() for match in _NUMBERED.finditer(stem)]
+    joined = None if starts else _JOINED.fullmatch(stem)
+    if joined is not None:  # py4j0.10.9.7
+        return joined[1], joined[2]
     for start in starts:
         if all(_QUALIFIER.fullmatch(part) for part in stem[start:].split("-")[1:]):
             return stem[: start - 1], stem[start:]
@@ -275,5 +284,5 @@ def _is_archive(path: str) -> bool:
     return path.endswith(SUFFIXES)
 
 
-READER = LanguageReader("java", 1, _is_archive, _parse, LARGEST_ARCHIVE)
+READER = LanguageReader("java", 2, _is_archive, _parse, LARGEST_ARCHIVE)
 CATALOGUER = Cataloguer("java", packages(READER), readers=(READER,))

@@ -3,8 +3,8 @@
 1. Conda: `conda-meta/NAME-VERSION-BUILD.json`, one a package.
 2. R: DESCRIPTION of a package that was built (`Built:`); Bioconductor's name their views.
 3. Lua: `rocks*/NAME/VERSION/NAME-VERSION.rockspec`. A rockspec is a program and is not run: the path names the rock.
-4. Erlang and Elixir: `NAME/ebin/NAME.app`, whose terms are searched, not evaluated. What comes with Erlang is of type
-   otp, the rest of type hex.
+4. Erlang and Elixir: `NAME/ebin/NAME.app`, whose terms are searched, not evaluated. What comes with Erlang or
+   Elixir itself is of type otp, the rest of type hex.
 5. Dart: `.pub-cache/hosted/HOST/NAME-VERSION/pubspec.yaml`; programs that were compiled carry no list.
 6. Swift, Julia and Conan leave nothing in an image that says what was installed, and are not read.
 """
@@ -29,6 +29,7 @@ _OTP = frozenset((
     "erl_docgen", "erl_interface", "erts", "et", "eunit", "ftp", "inets", "jinterface", "kernel", "megaco",
     "mnesia", "observer", "odbc", "os_mon", "parsetools", "public_key", "reltool", "runtime_tools", "sasl",
     "snmp", "ssh", "ssl", "stdlib", "syntax_tools", "tftp", "tools", "wx", "xmerl",
+    "eex", "elixir", "ex_unit", "iex", "logger", "mix",
 ))  # fmt: skip
 
 
