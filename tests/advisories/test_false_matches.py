@@ -150,6 +150,17 @@ def test_a_jar_without_its_group_is_unidentified_and_not_guessed(found: Found) -
     assert found([lib("Maven", "org.example:core", "1.0")], flaw).matches
 
 
+def test_a_jar_whose_group_is_guessed_is_known_only_where_advisories_know_that_name(found: Found) -> None:
+    flaw = record("GHSA-aaaa-bbbb-cccc", fixed_in("Maven", "org.example:core", "2.0"))
+    guess = {"properties": {"group": "guess"}}
+    right = replace(lib("Maven", "org.example:core", "1.0"), **guess)
+    safe = replace(lib("Maven", "org.example:core", "3.0"), **guess)
+    wrong = replace(lib("Maven", "org.examples:core", "1.0"), **guess)
+    report = found([right, safe, wrong], flaw)
+    assert [match.package for match in report.matches] == [right]
+    assert [package for package, _ in report.unidentified] == [wrong]
+
+
 def test_each_artifact_of_a_shaded_jar_is_looked_up_by_its_own_name(found: Found) -> None:
     flaw = record("GHSA-aaaa-bbbb-cccc", fixed_in("Maven", "com.google.guava:guava", "32.0.0-jre"))
     shaded = [lib("Maven", "org.example:all", "1.0"), lib("Maven", "com.google.guava:guava", "31.1-jre")]

@@ -130,6 +130,7 @@ def match(
     flaws: list[_Flaw] = []
     for ecosystem, members in groups.items():
         flaws += _flaws(ecosystem, members, source)
+    unidentified += _only_guessed(groups.get("Maven", {}), source)
     matches = _matches(flaws, source)
     return AdvisoryReport(
         matches=tuple(matches),
@@ -142,6 +143,18 @@ def match(
         epss=coverage_of(holdings.get("EPSS"), now, max_age),
         unidentified=tuple(unidentified),
     )
+
+
+def _only_guessed(groups: Mapping[Lookup, list[Package]], source: AdvisorySource) -> list[tuple[Package, str]]:
+    """Jars whose group is guessed (catalogue/java.py), unless advisories know somebody under that very name."""
+    guessed = {
+        lookup: jars
+        for lookup, packages in groups.items()
+        if (jars := [package for package in packages if package.properties.get("group") == "guess"])
+    }
+    known = {each.affected.package for each in source.statements("Maven", sorted({look.name for look in guessed}))}
+    why = "the jar does not say which group it belongs to"
+    return [(jar, why) for lookup, jars in guessed.items() if lookup.name not in known for jar in jars]
 
 
 @dataclass(frozen=True)
