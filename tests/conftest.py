@@ -25,7 +25,8 @@ PACKAGES = {
     "postgresql": "postgresql", "dockerd": "docker.io", "docker": "docker.io", "notary": "notary",
     "notary-server": "notary", "docker-registry": "docker-registry", "skopeo": "skopeo", "busybox": "busybox-static",
     "openssl": "openssl", "softhsm2-util": "softhsm2", "podman": "podman", "go": "golang-go", "ip": "iproute2",
-    "buildah": "buildah", "sqlite3": "sqlite3", "ceph": "ceph-common", "ceph-mon": "ceph-mon", "ceph-osd": "ceph-osd",
+    "clamd": "clamav-daemon", "buildah": "buildah",
+    "sqlite3": "sqlite3", "ceph": "ceph-common", "ceph-mon": "ceph-mon", "ceph-osd": "ceph-osd",
     "radosgw": "radosgw",
 }
 MODULES = {"atheris": "pip install 'customhouse[dev]'; there is none for this Python or machine"}

@@ -23,13 +23,17 @@ UNFINISHED = "unfinished"
 _TAIL = 128
 # The name that stands before a value: TOKEN=, "token": ", token => '
 _NAMED = re.compile(rb"""([A-Za-z_][A-Za-z0-9_.-]{0,60})["']?[ \t]{0,8}(?:=>|:=|[=:])[ \t]{0,8}["'`]?$""")
+_MADE_UP = re.compile(
+    rb"(?i)example|sample|placeholder|dummy|change_?me|change_?this|replace_?me|replace_?with|your[_-]|<your|"
+    rb"xxxx|\*\*\*|\.\.\.|foobar|not_?a_?secret|redacted|todo|insert_|_here|0123456789|1234567890|deadbeef|abcdefgh|"
+    rb"^(.)\1*$",
+    re.DOTALL,
+)
 _PLACEHOLDER = re.compile(
-    rb"(?i)(?:.*(?:example|sample|placeholder|dummy|change_?me|change_?this|replace_?me|replace_?with|your[_-]|<your|"
-    rb"xxxx|\*\*\*|\.\.\.|foobar|not_?a_?secret|redacted|todo|insert_|_here|0123456789|1234567890|deadbeef|abcdefgh).*|"
-    rb"(?:my|the|a|some|test|user|admin|db|postgres|mysql|redis|root|guest|default)?[_-]?"
+    rb"(?i)(?:(?:my|the|a|some|test|user|admin|db|postgres|mysql|redis|root|guest|default)?[_-]?"
     rb"(?:password|passwd|passw|pass|pwd|secret|secrets|token|apikey|api[_-]key|key|credentials?|admin|root|test|guest|"
     rb"postgres|mysql|user|username|none|null|nil|true|false|undefined|required|optional|string|str|"
-    rb"bytes|text|varchar|number|integer|boolean)[0-9]{0,4}|(.)\1*|\$[^$]*|%.*|@.*@|/.*|\.\.?/.*|file:.*|env:.*|https?:.*)",
+    rb"bytes|text|varchar|number|integer|boolean)[0-9]{0,4}|\$[^$]*|%.*|@.*@|/.*|\.\.?/.*|file:.*|env:.*|https?:.*)",
     re.DOTALL,
 )
 _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z_]*(?:[.:/\\-]+[A-Za-z_]+)*[.:-]?")
@@ -122,12 +126,14 @@ def _is_secret(rule: Rule, secret: bytes, rules: RuleSet) -> bool:
     lowered = secret[:512].lower()
     if any(word.encode() in lowered for word in (*rules.stopwords, *rule.stopwords)):
         return False
+    if not rule.weak:
+        return _MADE_UP.search(secret[:512]) is None
     return not (is_placeholder(secret) or (rule.words and _IDENTIFIER.fullmatch(secret) and _wordy(secret)))
 
 
 def is_placeholder(value: bytes) -> bool:
     """A variable, a word such as "password", an example: what stands where a secret will be."""
-    return not value or bool(_PLACEHOLDER.fullmatch(value[:512]))
+    return not value or bool(_MADE_UP.search(value[:512]) or _PLACEHOLDER.fullmatch(value[:512]))
 
 
 def _wordy(secret: bytes) -> bool:

@@ -10,7 +10,7 @@
 import re
 from typing import Literal
 
-VERSION = 1
+VERSION = 2
 Place = Literal["own", "published", "skipped"]
 
 _DATA_NAMES = """
@@ -35,11 +35,12 @@ _DISTRIBUTION = (
 _PUBLISHED = re.compile(
     r"(?:^|/)(?:node_modules|bower_components|site-packages|dist-packages|gems|"
     r"vendor/(?:bundle|ruby|github\.com|golang\.org|google\.golang\.org|gopkg\.in|k8s\.io|sigs\.k8s\.io)|pkg/mod|\.cargo/registry|\.m2/repository|conda-meta)/|"
-    r"^(?:usr/(?:local/)?)?lib(?:64)?/(?:python[0-9.]+|ruby|perl5?|x86_64-linux-gnu/perl[0-9.-]*|jvm|go(?:-[0-9.]+)?|node)/|"
+    r"(?:^|/)lib(?:64)?/python[0-9.]+/|"
+    r"^(?:usr/(?:local/)?)?lib(?:64)?/(?:ruby|perl5?|x86_64-linux-gnu/perl[0-9.-]*|jvm|go(?:-[0-9.]+)?|node)/|"
     r"^usr/(?:local/)?(?:go|share/(?:nodejs|php|python3|perl5|ruby|rubygems-integration|java|maven-repo))/"
 )
 _ASIDE = re.compile(
-    r"(?i)(?:^|/)(?:tests?|testing|__tests__|testdata|fixtures?|specs?|examples?|samples?|demos?|docs?|man|locales?)/|"
+    r"(?i)(?:^|/)(?:tests?|idle_test|testing|__tests__|testdata|fixtures?|specs?|examples?|samples?|demos?|docs?|man|locales?)/|"
     r"\.(?:md|rst|adoc|map|d\.ts)$|(?:^|/)(?:test_[^/]*|[^/]*_test|[^/]*\.(?:test|spec))\.\w+$|\.(?:dist|egg)-info/"
 )
 
