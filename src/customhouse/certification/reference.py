@@ -56,7 +56,8 @@ def _section(check: Check) -> str:
 
 
 def _read(check: Check) -> list[str]:
-    return [*check.needs, *(f"{reader.name} (version {reader.version})" for reader in check.readers)]
+    # Without versions: that of a scanner is also its engine's, and differs from machine to machine.
+    return [*check.needs, *(reader.name for reader in check.readers)]
 
 
 def _unanswered(check: Check) -> tuple[tuple[str, str], ...]:
