@@ -30,6 +30,7 @@ EXCEPTIONS = {
     "blobs.leases": "locks for a store that has none, over a bucket",
     "blobs.s3": "the store in a bucket",
     "certification.steps": "half of the service: what a workflow does with a submission",
+    "certification.attached": "half of the steps: what lies in the registry beside an image",
     "enrolment.signers": "half of the service: who signs where the hub keeps the root",
     "registry.client": "speaks the wire to another registry",
     "registry.collector": "half of the service: collects what nothing needs any more",

@@ -29,6 +29,23 @@ def layout(folder: Path, **changes: object) -> Path:
     return images.write_oci_layout(images.minimal_server_image(style="oci", **changes), folder)
 
 
+def test_what_a_publisher_attaches_before_signing_is_looked_at(
+    hub: HubProcess, admin: Person, signed_in: Maker, tmp_path: Path
+) -> None:
+    acme = publisher_of("attaching", hub, admin, signed_in)
+    reference = f"{hub.host}/staging/attaching/web:1"
+    pushed = acme("image", "push", layout(tmp_path / "img"), reference, "--json").json
+    tests, profile = tmp_path / "tests.yaml", tmp_path / "run.toml"
+    tests.write_text("schemaVersion: 2.0.0\nfileExistenceTests: [{name: licence, path: /LICENCE}]\n")
+    profile.write_text("version = 1\n")
+    done = acme("image", "attach", reference, "--structure-tests", tests, "--profile", profile, "--json").json
+    assert {row["subject"] for row in done} == {pushed["digest"]}
+    assert "nothing to attach" in acme("image", "attach", reference, code=1).err
+    acme("image", "sign", reference)
+    shown = acme("submission", "wait", reference, "--timeout", "90", "--json", code=None).json
+    assert [item["outcome"] for item in shown["findings"] if item["check"] == "CST-USER"] == ["fail"]
+
+
 def test_an_image_goes_from_a_layout_to_a_verified_official_reference(
     hub: HubProcess, admin: Person, signed_in: Maker, stranger: Person, tmp_path: Path
 ) -> None:

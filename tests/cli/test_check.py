@@ -83,3 +83,17 @@ def test_a_moment_that_is_no_number_is_told(
     assert code == 1 and "SOURCE_DATE_EPOCH" in err
 
 
+
+
+def test_a_publishers_own_documents_are_judged_or_refused_with_their_line(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (desk / "tests.yaml").write_text("schemaVersion: 2.0.0\nfileExistenceTests: [{name: licence, path: /LICENCE}]\n")
+    code, out, _ = run(capsys, "good.tar", "--structure-tests", "tests.yaml")
+    assert code == 1 and "CST-USER" in out and "licence: it does not exist" in out
+    (desk / "profile.toml").write_text("version = 1\nprivileged = true\n")
+    code, _, err = run(capsys, "good.tar", "--profile", "profile.toml")
+    assert code == 1 and "line 2 of the run profile: 'privileged' is not known" in err
+    (desk / "profile.toml").write_text("version = 1\nscript = 'exec /server'\n")
+    assert run(capsys, "good.tar", "--profile", "profile.toml", "--companion", "db=layout")[0] == 0
+    assert run(capsys, "good.tar", "--companion", "layout")[0] == 2

@@ -11,13 +11,13 @@
 6. Author and approver differ: a waiver that the author of the submission gave does not count for it.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from customhouse import __version__, faults
 from customhouse.audit import Audit
+from customhouse.certification.attached import attached, companion_of, opened
 from customhouse.certification.examination import Examiner, Material
 from customhouse.certification.findings import JSON, Finding, Outcome
 from customhouse.certification.service import HUB, CertificationService
@@ -266,18 +266,14 @@ class Steps:
         stored = self._registry.manifest(row.quarantine, row.digest)
         return Material(
             name=row.id,
-            content=lambda digest: self._open(row.quarantine, digest),
+            content=lambda digest: opened(self._registry, row.quarantine, digest),
             manifest=stored.raw,
             media_type=stored.media_type,
             reference=row.reference(self._submissions.host),
             tag=row.tag,
+            attached=attached(self._registry, row.repository, row.digest),
+            companion=lambda companion: companion_of(self._registry, self._submissions.host, companion),
         )
-
-    def _open(self, repository: str, digest: Digest) -> BinaryIO:
-        try:
-            return self._registry.open_blob(repository, digest)
-        except NotFound:  # manifests of an index are not blobs
-            return io.BytesIO(self._registry.manifest(repository, digest).raw)
 
 
 def _state_after(verdict: Verdict) -> State:

@@ -2,15 +2,16 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from customhouse.cli.attach import documents
 from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.local_images import LocalImage, looks_local, open_image
 from customhouse.cli.output import Output, reporting
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from customhouse.scanning.contained import ContainedScanner
 
 ANY = click.Path(exists=True, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 CACHE_BYTES = 2 * 10**9
 SOCKET = Path("/var/run/docker.sock")
 
@@ -35,6 +37,9 @@ SOCKET = Path("/var/run/docker.sock")
 @click.option("--advisories", multiple=True, type=ANY, help="OSV dumps and KEV lists; may be repeated.")
 @click.option("--engine", default="auto", show_default=True, help="Container engine: auto, none, or its URL.")
 @click.option("--tag", help="The tag it is meant for, which some checks look at.")
+@click.option("--profile", type=FILE, help="The publisher's run profile.")
+@click.option("--structure-tests", type=FILE, help="The publisher's container-structure-test file.")
+@click.option("--companion", "companions", multiple=True, metavar="NAME=PATH", help="A companion's image, here.")
 @click.option("--no-cache", is_flag=True, help="Read every layer, whatever is known of it.")
 @click.option(
     "--format", "form", type=click.Choice(("text", "json", "sarif", "html")), default="text", show_default=True,
@@ -45,7 +50,8 @@ SOCKET = Path("/var/run/docker.sock")
 @connected
 def check(
     out: Output, connections: Connections, name: str, policy: str, advisories: tuple[Path, ...], engine: str,
-    tag: str | None, no_cache: bool, form: str, file: Path | None,
+    tag: str | None, profile: Path | None, structure_tests: Path | None, companions: tuple[str, ...], no_cache: bool,
+    form: str, file: Path | None,
 ) -> int:
     """Run the hub's checks on an image, without a hub; exits 0 only if it would be certified.
 
@@ -64,7 +70,8 @@ def check(
             engine = connections.environment.docker_host or (f"unix://{SOCKET}" if SOCKET.exists() else "none")
         wanted = Wanted(
             name=name, tag=tag, policy=policy, advisories=advisories, engine="" if engine == "none" else engine,
-            now=connections.environment.now(),
+            now=connections.environment.now(), attached=documents(profile, structure_tests),
+            companions=dict(_named(item) for item in companions),
         )
         cache = None if no_cache else connections.environment.cache / "analysis"
         with _scanner(out, cache) as scanner:
@@ -89,6 +96,8 @@ class Wanted:
     advisories: Sequence[Path]
     engine: str
     now: datetime
+    attached: Mapping[str, bytes] = field(default_factory=dict)
+    companions: Mapping[str, LocalImage] = field(default_factory=dict)
 
 
 def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "Report":
@@ -103,6 +112,7 @@ def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "
     from customhouse.certification.verdict import judge
     from customhouse.sandbox.docker_engine import DockerEngine
     from customhouse.sandbox.runner import AbsentEngine
+    from customhouse.sandbox.setup import Companion
     from customhouse.settings import system_clock
 
     now, checks, platforms = wanted.now, discover(), list[PlatformReport]()
@@ -117,7 +127,16 @@ def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "
         clock=lambda: now,
         scanner=scanner,
     )
-    material = Material("check", image.content, image.manifest, image.media_type, wanted.name, wanted.tag)
+    def companion(one: Companion) -> Material | None:
+        """By name and digest: what is not the image that the profile means does not stand in for it."""
+        local = wanted.companions.get(one.name)
+        if local is None or local.digest != one.digest:
+            return None
+        return Material(one.name, local.content, local.manifest, local.media_type, one.reference, "")
+
+    material = Material(
+        "check", image.content, image.manifest, image.media_type, wanted.name, wanted.tag, wanted.attached, companion
+    )
     found, inputs = examiner.content(material, lambda one, packages: platforms.append(describe(one, packages)))
     run, more = examiner.run(material, found, inputs)
     verdict = judge([*found, *run], policy, [], now)
@@ -133,6 +152,13 @@ def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "
         platforms=tuple(platforms),
         runs=more["runs"],
     )
+
+
+def _named(item: str) -> tuple[str, LocalImage]:
+    name, equals, path = item.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"{item!r} names no companion; write NAME=PATH")
+    return name, open_image(path)
 
 
 def _written(report: "Report", form: str) -> str:

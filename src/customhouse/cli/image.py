@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import click
 
+from customhouse.cli.attach import attach
 from customhouse.cli.hub_api import Connections, connected
 from customhouse.cli.output import Output, reporting
 from customhouse.cli.signer import signer
@@ -36,6 +37,7 @@ def image() -> None:
 
 
 image.add_command(signer)
+image.add_command(attach)
 
 
 @image.command()
