@@ -69,7 +69,7 @@ def test_an_archive_and_a_layout_of_one_image_have_the_same_findings(
 
 def test_layers_and_packages_are_in_the_document(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(run(capsys, "good.tar", "--json")[1])
-    assert document["made"] == "2026-11-18T09:46:40+00:00" and document["policy"]["name"] == "baseline"
+    assert document["made"] == "2026-11-18T11:06:40+00:00" and document["policy"]["name"] == "baseline"
     (platform,) = document["platforms"]
     assert platform["layers"] and platform["layers"][0]["digest"].startswith("sha256:")
     assert document["runs"][0]["outcome"] == "unavailable"

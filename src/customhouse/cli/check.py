@@ -59,13 +59,8 @@ def check(
     moment at which ages are judged: then the same image gives the same bytes.
     """
     with tempfile.TemporaryDirectory(prefix="customhouse-") as folder:
-        if looks_local(name):
-            image = open_image(name)
-            tag = tag or image.tag
-        else:
-            reference = Reference.parse(name)
-            image = _remote(connections, reference, Path(folder))
-            tag = tag or reference.tag or ("" if reference.digest else "latest")
+        image, named = image_called(connections, name, Path(folder))
+        tag = tag or named
         if engine == "auto":
             engine = connections.environment.docker_host or (f"unix://{SOCKET}" if SOCKET.exists() else "none")
         wanted = Wanted(
@@ -74,7 +69,7 @@ def check(
             companions=dict(_named(item) for item in companions),
         )
         cache = None if no_cache else connections.environment.cache / "analysis"
-        with _scanner(out, cache) as scanner:
+        with layer_scanner(out, cache) as scanner:
             report = examine(image, wanted, scanner)
     form = "json" if out.as_json else form
     text = _written(report, form)
@@ -183,7 +178,7 @@ def _headline(report: "Report") -> str:
 
 
 @contextmanager
-def _scanner(out: Output, cache: Path | None) -> Iterator["ContainedScanner"]:
+def layer_scanner(out: Output, cache: Path | None) -> Iterator["ContainedScanner"]:
     """What reads the layers; on a terminal it is seen how far it is."""
     from customhouse.scanning.cache import ScanCache
     from customhouse.scanning.contained import ContainedScanner
@@ -195,6 +190,15 @@ def _scanner(out: Output, cache: Path | None) -> Iterator["ContainedScanner"]:
         )
         with scanner:
             yield scanner
+
+
+def image_called(connections: Connections, name: str, folder: Path) -> tuple[LocalImage, str]:
+    """An image in a file, a folder or a registry, with its tag ("" for none); what is fetched goes to `folder`."""
+    if looks_local(name):
+        image = open_image(name)
+        return image, image.tag
+    reference = Reference.parse(name)
+    return _remote(connections, reference, folder), reference.tag or ("" if reference.digest else "latest")
 
 
 def _remote(connections: Connections, reference: Reference, folder: Path) -> LocalImage:

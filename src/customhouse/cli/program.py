@@ -35,6 +35,7 @@ COMMANDS = {
     "retention": ("retention:retention", "What staging keeps, and for how long."),
     "submit": ("submit:submit", "Offer an image that another registry and its trust server have."),
     "submission": ("submission:submission", "Follow, review and withdraw submissions."),
+    "sbom": ("sbom:sbom", "List the packages of an image as CycloneDX or SPDX."),
     "policy": ("policy:policy", "What blocks and what needs people; compare and try policies."),
     "waiver": ("waiver:waiver", "Accept a finding, with a reason and until a day."),
     "advisories": ("advisories:advisories", "Import advisories and see how fresh they are."),
