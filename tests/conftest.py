@@ -27,7 +27,7 @@ PACKAGES = {
     "openssl": "openssl", "softhsm2-util": "softhsm2", "podman": "podman", "go": "golang-go", "ip": "iproute2",
     "clamd": "clamav-daemon", "buildah": "buildah",
     "sqlite3": "sqlite3", "ceph": "ceph-common", "ceph-mon": "ceph-mon", "ceph-osd": "ceph-osd",
-    "radosgw": "radosgw",
+    "radosgw": "radosgw", "rpm": "rpm", "rpmbuild": "rpm",
 }
 MODULES = {"atheris": "pip install 'customhouse[dev]'; there is none for this Python or machine"}
 REQUIRED = bool(os.environ.get("CI"))

@@ -17,12 +17,13 @@ def elf(sections: Mapping[str, bytes], *, wide: bool = True, order: str = "<", t
     start = 4096
     for name, content in {**sections, ".shstrtab": names}.items():
         body += bytes(-len(body) % 16)
-        table.append((names.index(b"\0" + name.encode() + b"\0") + 1, 1, start + len(body), len(content)))
+        kind = 3 if name == ".shstrtab" else 1
+        table.append((names.index(b"\0" + name.encode() + b"\0") + 1, kind, start + len(body), len(content)))
         body += content
     body += bytes(-len(body) % 16)
     word = "Q" if wide else "I"
     row = f"{order}II{word * 4}II{word * 2}"
-    rows = b"".join(struct.pack(row, n, k, 0, 0, at, size, 0, 0, 1, 0) for n, k, at, size in table)
+    rows = b"".join(struct.pack(row, n, k, 0, 0x400000 + at, at, size, 0, 0, 1, 0) for n, k, at, size in table)
     ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if order == "<" else 2, 1]) + bytes(9)
     program = start  # one segment: all of the file, loaded at 0x400000
     load = (

@@ -202,6 +202,8 @@ def _of_program(evidence: Evidence, entry: FileEntry, fact: dict[str, JSON]) -> 
         own = "toolchain" if package.startswith("cmd/") else "stdlib"
         yield _package(entry, own, made_by[1], {"go": go})
     main = fact.get("main")
+    if main is None and "." in package.split("/")[0]:  # built outside of a module, as Debian does
+        main = [package, DEVEL]
     if isinstance(main, list) and len(main) == 2:
         name, version, given = str(main[0]), str(main[1]), str(fact.get("set") or "")
         extra = {**about, "main": "true"}
