@@ -16,10 +16,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from importlib.metadata import entry_points
 
 from customhouse.advisories.matching import AdvisoryReport
 from customhouse.catalogue.packages import Catalogue
+from customhouse.certification.efficiency import Efficiency, efficiency
 from customhouse.certification.findings import JSON, Severity
 from customhouse.certification.history import shown
 from customhouse.certification.structure_tests import InvalidStructureTests, StructureTests
@@ -58,6 +60,11 @@ class Subject:
     advisories: AdvisoryReport
     run: RunRecord | None
     now: datetime
+
+    @cached_property
+    def efficiency(self) -> Efficiency:
+        """How much of the layers is still there, for all checks that ask."""
+        return efficiency(self.image.layers)
     tests: StructureTests | InvalidStructureTests | None = None
 
 

@@ -45,6 +45,7 @@ def efficiency(layers: Sequence[LayerScan]) -> Efficiency:
     times: dict[str, int] = {}
     user_bytes = 0
     overlay = Overlay()
+    last = max((position for position, scan in enumerate(layers) if scan.whiteouts), default=0)
     for position, scan in enumerate(layers):
         leaves = _leaves(scan)
         if position:
@@ -56,7 +57,8 @@ def efficiency(layers: Sequence[LayerScan]) -> Efficiency:
             total[path] = total.get(path, 0) + size
             least[path] = min(least.get(path, size), size)
             times[path] = times.get(path, 0) + 1
-        overlay.apply(scan)
+        if position < last:  # only whiteouts ask what lies below
+            overlay.apply(scan)
     waste = [Waste(path, total[path], count) for path, count in times.items() if count > 1]
     waste.sort(key=lambda item: (-item.size, item.path))
     everything = sum(total.values())

@@ -38,10 +38,21 @@ class Overlay:
             self._remove(path)
         own = {entry.path: entry for entry in scan.entries}
         linked: dict[str, FileEntry] = {}
+        entries, children = self.entries, self.children
         for entry in scan.entries:
-            if entry.kind == "hardlink":
-                entry = linked[entry.path] = _hard_link(entry, own, linked)
-            self._put(entry, own)
+            path, kind = entry.path, entry.kind
+            if kind == "hardlink":
+                entry = linked[path] = _hard_link(entry, own, linked)
+                kind = entry.kind
+            parent, _, name = path.rpartition("/")
+            siblings = children.get(parent)
+            if not path or siblings is None or (kind != "dir" and path in children):
+                self._put(entry, own)
+                continue
+            if kind == "dir" and path not in children:
+                children[path] = set()
+            entries[path] = entry
+            siblings.add(name)
 
     def size_below(self, path: str) -> int:
         """Bytes of a file, or of all files in and below a folder; 0 if there is no such name."""
@@ -125,6 +136,7 @@ class Filesystem:
         self._contents = tuple(contents)
         self.ambiguous = tuple(overlay.ambiguous)
         self._ordered: tuple[FileEntry, ...] | None = None
+        self._linked: dict[tuple[int, str], list[FileEntry]] | None = None
 
     @classmethod
     def merged(cls, layers: Sequence[LayerScan]) -> "Filesystem":
@@ -195,6 +207,18 @@ class Filesystem:
             return None
         return entry.layer, entry.link if entry.kind == "hardlink" else entry.path
 
+    def names(self, layer: int, path: str) -> Iterator[FileEntry]:
+        """Every name of the bytes that stand at `path` in the tar of a layer: it, and hard links to it."""
+        entry = self._entries.get(path)
+        if entry is not None and entry.layer == layer and entry.kind == "file":
+            yield entry
+        if self._linked is None:
+            self._linked = {}
+            for one in self._entries.values():
+                if one.kind == "hardlink":
+                    self._linked.setdefault((one.layer, one.link), []).append(one)
+        yield from self._linked.get((layer, path), ())
+
     def children(self, path: str) -> tuple[str, ...]:
         """The names in a folder, sorted."""
         resolved = self.resolve(path)
@@ -211,7 +235,9 @@ class Filesystem:
         if below:
             return self._walk(below)
         if self._ordered is None:  # a dozen checks go over the whole tree, each sorting it anew
-            self._ordered = tuple(self._walk(""))
+            # Part by part: what is below a folder comes before its neighbours. No path holds a NUL.
+            paths = sorted(self._entries, key=lambda path: path.replace("/", "\0"))
+            self._ordered = tuple(self._entries[path] for path in paths if path)
         return iter(self._ordered)
 
     def _walk(self, below: str) -> Iterator[FileEntry]:

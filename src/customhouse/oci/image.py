@@ -5,9 +5,9 @@ content of a layer is in its scan; what makes the whole unreadable raises (Inval
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from customhouse.errors import Invalid
 from customhouse.oci.config import MAX_CONFIG_BYTES, ImageConfig, InvalidConfig
@@ -32,6 +32,7 @@ __all__ = [
     "opened",
 ]
 
+T = TypeVar("T")
 REFERENCE_TYPE = "vnd.docker.reference.type"
 MOST_PLATFORMS = 64
 
@@ -63,11 +64,11 @@ class Image:
     def facts(self, reader: str) -> Iterator[tuple[FileEntry, tuple[JSON, ...]]]:
         """What a reader learnt of the files that the merged view still holds, by path; a file with several names
         (hard links) is answered under each."""
-        return ((entry, learnt.facts[path]) for entry, path, learnt in self._seen(reader) if path in learnt.facts)
+        return self._seen(learnt.facts for learnt in self._learnt(reader))
 
     def unread(self, reader: str) -> Iterator[tuple[FileEntry, str]]:
         """The files of the merged view that a reader wanted and could not have, and why."""
-        return ((entry, learnt.unread[path]) for entry, path, learnt in self._seen(reader) if path in learnt.unread)
+        return self._seen(learnt.unread for learnt in self._learnt(reader))
 
     def layer_facts(self, reader: str) -> Iterator[tuple[int, str, tuple[JSON, ...]]]:
         """(position of the layer, path, facts) for every layer by itself: also what a later layer hides."""
@@ -76,14 +77,21 @@ class Image:
             if learnt is not None:
                 yield from ((position, path, found) for path, found in learnt.facts.items())
 
-    def _seen(self, reader: str) -> Iterator[tuple[FileEntry, str, Learnt]]:
-        learnt = [scan.facts.get(reader) for scan in self.layers]
-        if not any(one is not None and (one.facts or one.unread) for one in learnt):
-            return
-        for entry in self.fs.walk():
-            one = learnt[entry.layer] if entry.kind in ("file", "hardlink") and entry.layer < len(learnt) else None
-            if one is not None:
-                yield entry, entry.link if entry.kind == "hardlink" else entry.path, one
+    def _learnt(self, reader: str) -> Iterator[Learnt]:
+        return (scan.facts.get(reader, _NOTHING) for scan in self.layers)
+
+    def _seen(self, said: Iterable[Mapping[str, T]]) -> Iterator[tuple[FileEntry, T]]:
+        found = [
+            (entry.path.split("/"), entry, what)
+            for layer, of_layer in enumerate(said)
+            for path, what in of_layer.items()
+            for entry in self.fs.names(layer, path)
+        ]
+        found.sort(key=lambda item: item[0])
+        return ((entry, what) for _, entry, what in found)
+
+
+_NOTHING = Learnt()
 
 
 def load_image(

@@ -22,6 +22,7 @@ _ADDED = (
     ("repository", re.compile(r"etc/apt/sources\.list|etc/apt/sources\.list\.d/.+|etc/apk/repositories")),
     ("repository", re.compile(r"etc/yum\.repos\.d/.+|etc/zypp/repos\.d/.+|etc/pip\.conf|etc/apk/repositories\.d/.+")),
 )
+_ANY = re.compile("|".join(f"(?:{pattern.pattern})" for _, pattern in _ADDED))
 _SETTINGS = (
     ("etc/apt/apt.conf", r"Allow(?:Unauthenticated|(?:Insecure|Weak)Repositories)\"?[ \t]+\"?(?:true|1|yes)"),
     ("etc/apt/apt.conf", r"Verify-(?:Peer|Host)\"?[ \t]+\"?(?:false|0|no)"),
@@ -71,7 +72,7 @@ def _added(subject: Subject, base: int) -> Iterator[Failure]:
         return
     below = {entry.path for scan in subject.image.layers[:base] for entry in scan.entries}
     for entry in subject.image.fs.walk():
-        if entry.layer < base or entry.kind not in ("file", "hardlink", "symlink"):
+        if entry.layer < base or entry.kind not in ("file", "hardlink", "symlink") or not _ANY.fullmatch(entry.path):
             continue
         for kind, pattern in _ADDED:
             if pattern.fullmatch(entry.path):

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 
 from customhouse.certification.check import Check, Failure, Subject, whole_filesystem
-from customhouse.certification.efficiency import efficiency
 from customhouse.certification.findings import JSON, Severity
 
 MOST_NAMED = 10
@@ -11,7 +10,7 @@ MOST_NAMED = 10
 
 def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     whole_filesystem(subject)
-    figures = efficiency(subject.image.layers)
+    figures = subject.efficiency
     worst: list[JSON] = [
         {"path": item.path, "bytes": item.size, "times": item.times} for item in figures.waste[:MOST_NAMED]
     ]
