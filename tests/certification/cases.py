@@ -4,6 +4,7 @@ A case's `wants` are the keys or paths of the failures; PASS, NOT_APPLICABLE and
 image may fail and then say that it does not know the rest: `wants` holds both.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from customhouse.testing.server_program import server_program
 
 PASS, NOT_APPLICABLE, UNKNOWN = "pass", "not_applicable", "not_evaluable"
 PROGRAM = File(server_program(), mode=0o755)
+PACKAGE = "app/node_modules/left-pad/package.json"
 
 
 @dataclass(frozen=True)
@@ -405,4 +407,34 @@ def of_packages() -> list[Case]:
         case("PKG-RUNTIME-EOL", NOT_APPLICABLE, minimal_server_image()),
         case("PKG-RUNTIME-EOL", NOT_APPLICABLE, tree({"a": b""}, Env=node)),
         case("PKG-RUNTIME-EOL", UNKNOWN, cut()),
+    ]
+
+
+@cases
+def of_licences() -> list[Case]:
+    def node(licence: str) -> dict[str, Node]:
+        manifest = {"name": "left-pad", "version": "1.3.0", "license": licence}
+        return {PACKAGE: json.dumps(manifest)}
+
+    incomplete = tree({"etc/os-release": DEBIAN})
+    broken = image([Layer(tar_of({"licenses/A": "x"})[:700])])
+    return [
+        case("LIC-DENY", PASS, tree(node("MIT OR AGPL-3.0-only"))),
+        case("LIC-DENY", PASS, tree(node("words of our own"))),
+        case("LIC-DENY", PACKAGE, tree(node("agpl-3.0+"))),
+        case("LIC-DENY", PACKAGE, tree(node("MIT AND AGPL-3.0-only"))),
+        case("LIC-DENY", PACKAGE, tree(node("ISC")), params={"allow": ["MIT", "Apache-2.0"]}),
+        case("LIC-DENY", PASS, tree(node("ISC OR MIT")), params={"allow": ["MIT"]}),
+        case("LIC-DENY", NOT_APPLICABLE, tree(node("MIT")), params={"deny": [], "allow": []}),
+        case("LIC-DENY", UNKNOWN, incomplete),
+        case("LIC-UNKNOWN", PASS, tree(node("(MIT OR ISC)"))),
+        case("LIC-UNKNOWN", PACKAGE, tree(node("SEE LICENSE IN FILE"))),
+        case("LIC-UNKNOWN", PACKAGE, tree({PACKAGE: '{"name": "left-pad", "version": "1.3.0"}'})),
+        case("LIC-UNKNOWN", NOT_APPLICABLE, minimal_server_image()),
+        case("LIC-UNKNOWN", UNKNOWN, incomplete),
+        case("LIC-FILES", PASS, tree({"licenses/ours": "MIT"})),
+        case("LIC-FILES", PASS, tree({"usr/share/doc/bash/copyright": "GPL"})),
+        case("LIC-FILES", "licenses", tree({"licenses/empty": "", "usr/share/doc/bash/changelog": "x"})),
+        case("LIC-FILES", "licenses", tree({"licenses": Symlink("/licenses")})),
+        case("LIC-FILES", UNKNOWN, broken),
     ]

@@ -14,7 +14,7 @@ from .subjects import subject
 
 CHECKS = {check.id: check for check in discover()}
 # Their cases stand in files of their own.
-ELSEWHERE = {"VUL", "RUN", "SEC", "MAL", "LIC", "SBOM", "SUP", "CST"}
+ELSEWHERE = {"VUL", "RUN", "SEC", "MAL", "SBOM", "SUP", "CST"}
 OLDER = {
     *("MAN-DIGEST", "MAN-MEDIA", "MAN-PLATFORM", "MAN-LAYERS", "MAN-SIZE", "MAN-TAG", "TAR-SAFE"),
     *("CFG-USER", "CFG-HEALTH", "CFG-HEALTH-STATIC", "CFG-ENTRY", "CFG-ENVSECRET", "CFG-LABELS"),
