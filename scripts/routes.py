@@ -283,6 +283,17 @@ API = {
         "import an OSV dump or KEV list: the file is the body, `?name=` its name", JUDGES,
         _ok(given("id name snapshot records:int new:int changed:int unchanged:int")), "name", RAW,
     ),
+    "GET /api/v1/advisories": Operation(
+        "records, the latest change first: `?ecosystem=`, `?package=`, `?limit=`", SIGNED_IN,
+        _ok(given("records:list")), "ecosystem package limit",
+    ),
+    "GET /api/v1/advisories/records/{id}": Operation(
+        "one record, also by an alias, with KEV, EPSS and VEX", SIGNED_IN,
+        _ok(given("id severity summary names:list affected:list kev:list epss:map vex:list")), errors=(404,),
+    ),
+    "POST /api/v1/advisories/update": Operation(
+        "follow the mirror that is set, now", JUDGES, _ok(given("updates:list")), errors=(409,)
+    ),
     "GET /api/v1/advisories/status": Operation(
         "what is held, and how fresh it is", SIGNED_IN,
         _ok(given("snapshot:text/null records:int max_age_days:number ecosystems:list kev:map imports:list")),

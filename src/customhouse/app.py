@@ -119,7 +119,7 @@ def api_routes(hub: Hub, counts: Counted | None = None) -> list[Route]:
 
     return [
         *accounts_http.routes(hub.accounts, hub.settings.host, hub.clients),
-        *advisories_http.routes(hub.advisories, principal_of, spool=hub.settings.data / "spool"),
+        *advisories_http.routes(hub.advisories, hub.advisory_updates, principal_of, spool=hub.settings.data / "spool"),
         *enrolment_http.routes(hub.enrolment, hub.signers, principal_of),
         *sources_http.routes(hub.sources, principal_of),
         *repositories_http.routes(hub.repositories, hub.registry.rules, principal_of),

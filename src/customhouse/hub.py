@@ -27,8 +27,7 @@ from customhouse.accounts.people import HUB
 from customhouse.accounts.service import AccountsService
 from customhouse.accounts.store import AccountsStore
 from customhouse.accounts.tokens import TokenKey, TokenSigner
-from customhouse.advisories.service import AdvisoriesService
-from customhouse.advisories.store import AdvisoriesStore
+from customhouse.advisories.updates import Plan, open_advisories
 from customhouse.audit import Audit
 from customhouse.blobs.choice import open_blobs
 from customhouse.certification.check import discover
@@ -128,7 +127,9 @@ class Hub:
             EnrolmentStore(self.database), self.enrolment, self.trust, self.vault, self.audit, clock, host
         )
         self.enrolment.before_verify = self.signers.align
-        self.advisories = AdvisoriesService(AdvisoriesStore(self.database), self.audit, clock)
+        self.advisories, self.advisory_updates = open_advisories(
+            self.database, self.audit, clock, Plan.of(settings), settings.data / "spool"
+        )
         checks = Scanners.of(str(settings.malware_rules or ""), settings.clamd).into(discover())
         self.policy = Policy.load(settings.policy).bind(checks)
         self.runner, self.scanner = _runner(settings, clock), kept_in(
@@ -252,6 +253,7 @@ class Hub:
         if self._thread is not None:
             self._thread.join(timeout=2)
         self.mirroring.close(1)
+        self.advisory_updates.close(1)
         self.workflows.close(seconds)
         self.scanner.close()
         self.blobs.close()
@@ -292,6 +294,7 @@ class Hub:
             self._do(self._align_with_others)
             self._do(lambda: pipeline.start_waiting(self.workflows, self.certification))
             self._do(self.mirroring.start_due)
+            self._do(self.advisory_updates.start_due)
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()
                 self._do(self._let_go)

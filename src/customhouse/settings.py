@@ -88,6 +88,13 @@ class Settings:
         default=30, metadata={"help": "days for which quarantine keeps the content of a submission that is final"}
     )
     source_gigabytes: int = field(default=20, metadata={"help": "size of the largest image fetched from a source"})
+    advisories_mirror: str = field(
+        default="", metadata={"help": "mirror of OSV's dumps that is followed: a folder, or an https URL"}
+    )
+    advisories_ecosystems: str = field(
+        default="", metadata={"help": "ecosystems that are followed, with commas; without any, all of ecosystems.txt"}
+    )
+    advisories_hours: int = field(default=6, metadata={"help": "hours between updates of advisories; 0: on request"})
     anonymous_pull: bool = field(default=True, metadata={"help": "official repositories can be read without login"})
     unverifying_clients: str = field(
         default="warn",

@@ -9,9 +9,10 @@ from customhouse.accounts.people import ANONYMOUS, Principal, Role
 from customhouse.advisories.http import routes
 from customhouse.advisories.service import AdvisoriesService
 from customhouse.advisories.store import AdvisoriesStore
+from customhouse.advisories.updates import Plan, Updates
 from customhouse.audit import Audit
 from customhouse.db import Database
-from tests.advisories.records import dump, fixed_in, kev, record
+from tests.advisories.records import dump, fixed_in, kev, record, written
 from tests.conftest import Clock
 
 PEOPLE = {
@@ -26,9 +27,11 @@ DUMP = dump([record("X-1", fixed_in("npm", "x", "2.0.0"))])
 
 @pytest.fixture
 def client(database: Database, clock: Clock, tmp_path: Path) -> TestClient:
-    service = AdvisoriesService(AdvisoriesStore(database), Audit(database), clock)
+    store = AdvisoriesStore(database)
+    service = AdvisoriesService(store, Audit(database), clock)
+    updates = Updates(service, store, clock, Plan(str(tmp_path / "mirror")), tmp_path / "spool")
     spool = tmp_path / "spool"
-    door = routes(service, lambda sent, _address: PEOPLE[sent], spool=spool, largest=100_000)
+    door = routes(service, updates, lambda sent, _address: PEOPLE[sent], spool=spool, largest=100_000)
     return TestClient(Starlette(routes=door))
 
 
@@ -72,3 +75,32 @@ def test_a_body_of_unsaid_length_is_cut_at_the_limit(client: TestClient) -> None
 
 def test_strangers_do_not_see_the_status(client: TestClient) -> None:
     assert client.get("/api/v1/advisories/status").status_code == 401
+
+
+def test_records_are_listed_and_one_is_shown_by_any_of_its_names(client: TestClient) -> None:
+    content = dump([
+        record("GHSA-0001", fixed_in("npm", "x", "2"), aliases=["CVE-2026-0001"], modified="2026-11-02T00:00:00Z"),
+        record("GHSA-0002", fixed_in("npm", "y", "2"), withdrawn="2026-11-01T00:00:00Z"),
+        record("PYSEC-0003", fixed_in("PyPI", "z", "2")),
+    ])  # fmt: skip
+    client.post("/api/v1/advisories?name=all.zip", content=content, headers=CARLA)
+    client.post("/api/v1/advisories?name=kev.json", json=kev("CVE-2026-0001"), headers=ADA)
+    names = [each["id"] for each in client.get("/api/v1/advisories?ecosystem=npm", headers=PAUL).json()["records"]]
+    assert names == ["GHSA-0001"]
+    assert len(client.get("/api/v1/advisories?limit=2", headers=PAUL).json()["records"]) == 2
+    for name in ("GHSA-0001", "CVE-2026-0001"):
+        found = client.get(f"/api/v1/advisories/records/{name}", headers=PAUL).json()
+        assert (found["id"], found["kev"], found["affected"][0]["package"]) == ("GHSA-0001", ["CVE-2026-0001"], "x")
+    assert client.get("/api/v1/advisories/records/GHSA-0002", headers=PAUL).json()["withdrawn"]
+    assert client.get("/api/v1/advisories/records/GHSA-9999", headers=PAUL).status_code == 404
+    assert client.get("/api/v1/advisories?limit=x", headers=PAUL).status_code == 400
+    assert client.get("/api/v1/advisories").status_code == 401
+
+
+def test_the_mirror_that_is_set_is_followed_on_request(client: TestClient, tmp_path: Path) -> None:
+    written(tmp_path, "mirror/ecosystems.txt", b"npm\n")
+    written(tmp_path, "mirror/npm/all.zip", DUMP)
+    written(tmp_path, "mirror/npm/modified_id.csv", b"2026-11-20T00:00:00Z,X-1\n")
+    assert client.post("/api/v1/advisories/update", headers=PAUL).status_code == 403
+    answer = client.post("/api/v1/advisories/update", headers=CARLA).json()
+    assert answer["updates"][0]["renewed"] == ["npm"], answer

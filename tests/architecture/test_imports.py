@@ -22,6 +22,7 @@ EXCEPTIONS = {
     "accounts.caller": "what every door of the API asks first, over starlette's request",
     "accounts.passwords": "argon2 at bounded speed: holds a semaphore",
     "advisories.mirror": "reads a mirror of dumps: a folder, or https",
+    "advisories.stored": "the advisories of one moment, over one transaction of the store",
     "advisories.updates": "half of the service: follows a mirror",
     "blobs.__init__": "the contract of the stores; what becomes of an upload is told in errors",
     "blobs.bucket": "one bucket, over the client library; its failures are errors of ours",

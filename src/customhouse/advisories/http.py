@@ -1,4 +1,5 @@
-"""The door of the advisories: `POST /api/v1/advisories?name=FILE` and `GET /api/v1/advisories/status`.
+"""The door of the advisories: `POST /api/v1/advisories?name=FILE` imports, `POST …/update` follows the mirror that is
+set; `GET /api/v1/advisories`, `…/records/ID` and `…/status` show what is held.
 
 The body is streamed to a temporary file under a limit of 2 GiB and read from there; memory does not grow with it.
 """
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from customhouse.accounts.caller import PrincipalOf, signed_in
 from customhouse.advisories.service import AdvisoriesService
+from customhouse.advisories.updates import Updates
 from customhouse.errors import Invalid, StorageFull, TooLarge
 from customhouse.problem import reply, routes_of_api
 
@@ -25,6 +27,7 @@ _PIECE = 1 << 20
 
 def routes(
     service: AdvisoriesService,
+    updates: Updates,
     principal_of: PrincipalOf,
     *,
     spool: Path | None = None,
@@ -46,6 +49,26 @@ def routes(
             report = await run_in_threadpool(service.import_feed, path, principal, name=Path(name).name, digest=digest)
         return reply(report.as_json())
 
+    async def update(request: Request) -> Response:
+        principal = await signed_in(request, principal_of)
+        service.authorise_import(principal)
+        return reply({"updates": await run_in_threadpool(updates.run, principal)})
+
+    async def listed(request: Request) -> Response:
+        await signed_in(request, principal_of)
+        asked = request.query_params
+        limit = asked.get("limit", "50")
+        if not (limit.isascii() and limit.isdigit() and 0 < len(limit) <= 4):
+            raise Invalid("limit is no number of records")
+        found = await run_in_threadpool(
+            service.records, asked.get("ecosystem", ""), asked.get("package", ""), int(limit)
+        )
+        return reply({"records": found})
+
+    async def shown(request: Request) -> Response:
+        await signed_in(request, principal_of)
+        return reply(await run_in_threadpool(service.record, request.path_params["id"]))
+
     async def status(request: Request) -> Response:
         await signed_in(request, principal_of)
         return reply(await run_in_threadpool(service.status))
@@ -53,7 +76,10 @@ def routes(
     return routes_of_api(
         [
             Route("/api/v1/advisories", import_upload, methods=["POST"]),
+            Route("/api/v1/advisories", listed, methods=["GET"]),
             Route("/api/v1/advisories/status", status, methods=["GET"]),
+            Route("/api/v1/advisories/update", update, methods=["POST"]),
+            Route("/api/v1/advisories/records/{id}", shown, methods=["GET"]),
         ]
     )
 

@@ -10,7 +10,7 @@
 """
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -38,14 +38,14 @@ from customhouse.advisories.feed import (
 from customhouse.advisories.identity import Package
 from customhouse.advisories.kev import KevCatalog
 from customhouse.advisories.matching import MAX_AGE, AdvisoryReport, coverage_of, match
-from customhouse.advisories.severity import Rating
-from customhouse.advisories.source import AdvisorySource, Holding, Likelihood, Statement
+from customhouse.advisories.source import AdvisorySource, Holding
 from customhouse.advisories.store import EPSS, KEV, AdvisoriesStore, Change
-from customhouse.advisories.vex import Stated
+from customhouse.advisories.stored import StoredAdvisories, brief, iso
 from customhouse.audit import Audit
-from customhouse.errors import CustomhouseError, Denied
+from customhouse.errors import CustomhouseError, Denied, NotFound
 
 BATCH = 2000
+MOST_LISTED = 1000
 
 
 class ImportDenied(Denied):
@@ -56,6 +56,13 @@ class ImportDenied(Denied):
             f"{name or 'nobody'} may not import advisories",
             hint="Ask an administrator or a certifier of this hub.",
         )
+
+
+class NoAdvisory(NotFound):
+    """No record of this name, nor one that has it among its aliases."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no advisory {_printable(name)} is held", hint="See what is: customhouse advisories status")
 
 
 @dataclass(frozen=True)
@@ -202,8 +209,8 @@ class AdvisoriesService:
                     "name": row.name,
                     "digest": row.digest,
                     "actor": row.actor,
-                    "started": _iso(row.started),
-                    "finished": _iso(row.finished),
+                    "started": iso(row.started),
+                    "finished": iso(row.finished),
                     "outcome": msgspec.json.decode(row.outcome) if row.outcome else None,
                 }
                 for row in self._store.imports(tx)
@@ -211,7 +218,7 @@ class AdvisoriesService:
             snapshot = self._store.snapshot(tx)
             epss_version = self._store.epss_version(tx)
             documents = [
-                {"id": row.identifier, "author": row.author, "form": row.form, "issued": _iso(row.issued)}
+                {"id": row.identifier, "author": row.author, "form": row.form, "issued": iso(row.issued)}
                 for row in self._store.vex.documents(tx)
             ]
         kev, epss = holdings.pop(KEV, None), holdings.pop(EPSS, None)
@@ -229,11 +236,28 @@ class AdvisoriesService:
             "imports": imports,
         }
 
+    def records(self, ecosystem: str = "", package: str = "", limit: int = 50) -> list[dict[str, Any]]:
+        """Records about an ecosystem or a package, the latest change first."""
+        with self._store.read() as tx:
+            return [brief(each) for each in self._store.latest(tx, ecosystem, package, min(limit, MOST_LISTED))]
+
+    def record(self, name: str) -> dict[str, Any]:
+        """One record, also by an alias. Raises NoAdvisory."""
+        with self._store.read() as tx:
+            source = StoredAdvisories(self._store, tx)
+            found = self._store.record(tx, name)
+            if found is None:
+                others = sorted(source.aliases([name])[name])
+                found = next((each for other in others if (each := self._store.record(tx, other))), None)
+            if found is None:
+                raise NoAdvisory(name)
+            return source.shown(found)
+
     @contextmanager
     def source(self) -> Iterator[AdvisorySource]:
         """The advisories of this moment, in one read transaction."""
         with self._store.read() as tx:
-            yield _StoredAdvisories(self._store, tx)
+            yield StoredAdvisories(self._store, tx)
 
     def match(self, packages: Iterable[Package], max_age: timedelta = MAX_AGE) -> AdvisoryReport:
         """The flaws of these packages as of now."""
@@ -335,38 +359,6 @@ class AdvisoriesService:
             self._audit.append(tx, actor=actor, action="advisories.failed", subject=name, detail=outcome, now=now)
 
 
-class _StoredAdvisories:
-    """An AdvisorySource over one read transaction."""
-
-    def __init__(self, store: AdvisoriesStore, tx: Connection) -> None:
-        self._store = store
-        self._tx = tx
-
-    def snapshot(self) -> str:
-        return self._store.snapshot(self._tx)
-
-    def holdings(self) -> Mapping[str, Holding]:
-        return self._store.holdings(self._tx)
-
-    def statements(self, ecosystem: str, packages: Collection[str]) -> Iterable[Statement]:
-        return self._store.statements(self._tx, ecosystem, packages)
-
-    def exploited(self, cves: Collection[str]) -> frozenset[str]:
-        return self._store.exploited(self._tx, cves)
-
-    def aliases(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
-        return self._store.aliases(self._tx, ids)
-
-    def likelihood(self, cves: Collection[str]) -> Mapping[str, Likelihood]:
-        return self._store.likelihood(self._tx, cves)
-
-    def ratings(self, cves: Collection[str]) -> Mapping[str, tuple[Rating, str]]:
-        return self._store.ratings(self._tx, cves)
-
-    def stated(self, names: Collection[str]) -> Sequence[Stated]:
-        return self._store.vex.about(self._tx, names)
-
-
 def _of_family(names: Iterable[str], ecosystem: str) -> set[str]:
     return {name for name in names if name.split(":")[0] == ecosystem}
 
@@ -381,14 +373,10 @@ def _holding_json(holding: Holding | None, now: datetime, max_age: timedelta) ->
     return {
         "coverage": coverage_of(holding, now, max_age).value,
         "records": holding.records if holding else 0,
-        "newest": _iso(holding.newest) if holding else None,
-        "imported": _iso(holding.imported) if holding else None,
+        "newest": iso(holding.newest) if holding else None,
+        "imported": iso(holding.imported) if holding else None,
         "source": holding.source if holding else "",
     }
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat().replace("+00:00", "Z") if at else None
 
 
 def _printable(name: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -26,6 +26,8 @@ from customhouse.advisories.mirror import Mirror, open_mirror
 from customhouse.advisories.osv import LARGEST_RECORD
 from customhouse.advisories.service import AdvisoriesService, Followed, whole_of
 from customhouse.advisories.store import AdvisoriesStore
+from customhouse.audit import Audit
+from customhouse.db import Database
 from customhouse.errors import Conflict, CustomhouseError, Invalid, NotFound
 
 LARGEST_DUMP = 4 << 30
@@ -47,6 +49,17 @@ class AlreadyUpdating(Conflict):
         super().__init__("the advisories are being updated", hint=f"Look again later; at the latest at {until}.")
 
 
+class PlanSettings(Protocol):
+    """The settings that make a plan."""
+
+    @property
+    def advisories_mirror(self) -> str: ...
+    @property
+    def advisories_ecosystems(self) -> str: ...
+    @property
+    def advisories_hours(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """From where, which ecosystems (none: what `ecosystems.txt` names), and how often (0: only when asked)."""
@@ -54,6 +67,21 @@ class Plan:
     mirror: str = ""
     ecosystems: tuple[str, ...] = ()
     hours: int = 6
+
+    @classmethod
+    def of(cls, settings: PlanSettings) -> "Plan":
+        """As an operator set it: the ecosystems with commas between them."""
+        names = tuple(name.strip() for name in settings.advisories_ecosystems.split(",") if name.strip())
+        return cls(settings.advisories_mirror, names, settings.advisories_hours)
+
+
+def open_advisories(
+    database: Database, audit: Audit, clock: Callable[[], datetime], plan: Plan, spool: Path | None = None
+) -> tuple[AdvisoriesService, "Updates"]:
+    """The advisories in a database, and what keeps them up to date."""
+    store = AdvisoriesStore(database)
+    service = AdvisoriesService(store, audit, clock)
+    return service, Updates(service, store, clock, plan, spool)
 
 
 class Updates:
@@ -101,7 +129,7 @@ class Updates:
                 if self._stopping.is_set():
                     return reports
                 self._keep()
-            with tempfile.TemporaryDirectory(prefix="advisories-", dir=self._spool) as folder:
+            with self._folder() as folder:
                 for path in LISTS:
                     if file := mirror.fetch(path, Path(folder), LARGEST_LIST):
                         reports.append(self._service.import_feed(file, principal, name=path).as_json())
@@ -140,6 +168,11 @@ class Updates:
             outcome = msgspec.json.encode(brief).decode()
             self._store.following.end(tx, self._clock() if done else None, outcome)
 
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        if self._spool is not None:
+            self._spool.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix="advisories-", dir=self._spool)
+
     def _one(self, ecosystem: str, mirror: Mirror, principal: Principal) -> dict[str, Any]:
         """One ecosystem; what is wrong with it does not cost the others."""
         try:
@@ -167,7 +200,7 @@ class Updates:
         if whole and len(wanted) <= max(FEW, len(index.modified) * SHARE):
             items = self._records(ecosystem, wanted, mirror, dump)
             return self._service.import_items(items, principal, name=f"{ecosystem} update", followed=followed).as_json()
-        with tempfile.TemporaryDirectory(prefix="advisories-", dir=self._spool) as folder:
+        with self._folder() as folder:
             file = mirror.fetch(dump, Path(folder), LARGEST_DUMP)
             if file is None:
                 raise NotFound(f"{mirror.name} has no {dump}")

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from customhouse.advisories.epss import EpssTable
 from customhouse.advisories.feed import CLOCK_SKEW, Record, Vex, in_batches, lineage
 from customhouse.advisories.folding import MOST_NAMES, closure
 from customhouse.advisories.kev import KevCatalog
+from customhouse.advisories.osv import Advisory, normal_package
 from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
 from customhouse.advisories.source import Holding, Likelihood, Statement
@@ -235,6 +236,27 @@ class AdvisoriesStore(Store):
             )
             for row in tx.execute(query):
                 yield Statement(advisory_of(row), affected_of(ecosystem, row.package, row.document))
+
+    def record(self, tx: Connection, name: str) -> Advisory | None:
+        """One record with all that it says; a withdrawn one says nothing of packages."""
+        row = tx.execute(select(advisory).where(advisory.c.id == name)).one_or_none()
+        if row is None:
+            return None
+        query = select(advisory_affected).where(advisory_affected.c.advisory_id == name)
+        entries = tx.execute(query.order_by(advisory_affected.c.position)).all()
+        affected = tuple(affected_of(each.ecosystem, each.package, each.document) for each in entries)
+        return replace(advisory_of(row), withdrawn=row.withdrawn, affected=affected)
+
+    def latest(self, tx: Connection, ecosystem: str, package: str, limit: int) -> list[Advisory]:
+        """Records (without their packages), the latest change first; an ecosystem's, and a package's in it."""
+        query = select(advisory)
+        if ecosystem:
+            about = select(advisory_affected.c.advisory_id).where(advisory_affected.c.ecosystem == ecosystem)
+            if package:
+                about = about.where(advisory_affected.c.package == normal_package(ecosystem, package))
+            query = query.where(advisory.c.id.in_(about))
+        rows = tx.execute(query.order_by(advisory.c.modified.desc(), advisory.c.id).limit(limit))
+        return [replace(advisory_of(row), withdrawn=row.withdrawn) for row in rows]
 
     def exploited(self, tx: Connection, cves: Collection[str]) -> frozenset[str]:
         found: set[str] = set()
