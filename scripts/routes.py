@@ -89,6 +89,8 @@ FILE = {JSON: fields("signed:map signatures:list")}
 # What may stand in a query, by name.
 QUERY: Mapping[str, tuple[str, str]] = {
     "limit": ("int", "at most so many, from 1 to 1,000"),
+    "ecosystem": ("text", "only of this one, as OSV names it"),
+    "package": ("text", "only about this one of the ecosystem"),
     "after": ("text", "the `next` of the page before"),
     "n": ("int", "at most so many"),
     "last": ("text", "begin after this one"),
