@@ -272,6 +272,12 @@ class Engine:
             state = self._api.inspect_container(container)
         return written_paths(written, mounted(state))
 
+    def disk(self, container: str) -> int | None:
+        with _spoken():
+            for found in self._api.containers(all=True, size=True, filters={"id": container}):
+                return int(found.get("SizeRw") or 0)
+        return None
+
     def stop(self, container: str, grace: float) -> None:
         with _spoken():
             self._api.stop(container, timeout=max(round(grace), 1))

@@ -97,6 +97,7 @@ class RunProfile:
     open_files: int = 1024
     file_mib: int = 256
     tmpfs_mib: int = 64
+    disk_mib: int = 1024
     image_mib: int = 16 * 1024
     other_uid: int = 1_000_650_000
     rungs: tuple[Rung, ...] = RUNGS

@@ -183,6 +183,9 @@ class Runtime(Protocol):
     def changes(self, container: str) -> tuple[str, ...] | None:
         """Paths written in the root filesystem since the start, without tmpfs and volumes. None: cannot be seen."""
 
+    def disk(self, container: str) -> int | None:
+        """Bytes written to the root filesystem. None: cannot be seen."""
+
     def stop(self, container: str, grace: float) -> None:
         """The image's StopSignal, and after the grace SIGKILL; returns when it has ended."""
 

@@ -4,6 +4,7 @@ end.
 1. The order of certification: each part only when the one before it went well.
 2. What to conclude from a look is said by health.py; this file looks, waits, and writes the record down.
 3. The run's deadline ends every wait; what it cut short is recorded as such.
+4. A container that may write its root is asked every two seconds how much it wrote: it must not fill the engine's disk.
 """
 
 import signal
@@ -17,6 +18,7 @@ from customhouse.sandbox import health
 from customhouse.sandbox.health import Decision, Sight, Timing
 from customhouse.sandbox.monitor import Monitor
 from customhouse.sandbox.runner import (
+    MIB,
     Attempt,
     CommandResult,
     DeclaredRecord,
@@ -31,6 +33,7 @@ from customhouse.sandbox.runtime import ContainerSpec, EngineFault, ImageRefused
 from customhouse.sandbox.setup import CommandTest
 
 LOOK_SECONDS = 0.1
+DISK_SECONDS = 2.0
 COMMAND_SECONDS = 30.0
 MOST_SHOWN = 8 * 1024
 
@@ -77,6 +80,7 @@ class Trial:
     _probes: tuple[ProbeResult, ...] = ()
     _container: str = ""
     _started: float = 0.0
+    _measured: float = 0.0
     _monitor: Monitor | None = None
     _last: Sight = field(default_factory=lambda: Sight(running=False, exit_code=0))
 
@@ -163,12 +167,21 @@ class Trial:
             self._last = self._look()
             self._probes = health.collect(self._probes, self._last.probes)
             elapsed = self.deadline.clock() - since
+            if self._floods():
+                return f"it wrote more than {self.profile.disk_mib} MiB to its root filesystem", round(elapsed, 2)
             decision = question(self._last, elapsed)
             if decision.done:
                 return decision.trouble, round(elapsed, 2)
             if self.deadline.left <= 0:
                 raise OutOfTime
             self.deadline.sleep(LOOK_SECONDS)
+
+    def _floods(self) -> bool:
+        now = self.deadline.clock()
+        if self.spec.rung in ("read_only", "tmpfs") or now - self._measured < DISK_SECONDS:
+            return False
+        self._measured = now
+        return (self.runtime.disk(self._container) or 0) > self.profile.disk_mib * MIB
 
     def _up(self) -> str:
         trouble, _ = self._wait(self._started, lambda sight, at: health.staying_up(sight, at, self.profile))
