@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from customhouse.certification.findings import Severity
-from customhouse.certification.secrets.rules import Group, Rule, RuleSet, shipped
+from customhouse.certification.secrets.rules import BEFORE, Group, Rule, RuleSet, shipped
 
 MOST_PLACES = 5000
 MOST_SIGHTINGS = 100
@@ -99,13 +99,13 @@ def _matches(body: bytes, one: Group) -> Iterator[tuple[Rule | None, int, int]]:
 
 def _tried(rule: Rule, body: bytes, low: int, high: int) -> Iterator[tuple[Rule, int, int]]:
     first = max(0, low - rule.before)
+    if rule.before == BEFORE:  # most begin on the line of their place
+        first = max(first, body.rfind(b"\n", first, low) + 1)
     window = body[first : high + rule.behind]
     found = rule.pattern.search(window)
-    taken = 0
-    while found is not None and taken < 8:
+    while found is not None and first + found.start() < high:  # what begins behind it has a place of its own
         start, end = _secret_span(rule, found)
         yield rule, first + start, first + end
-        taken += 1
         found = rule.pattern.search(window, max(found.end(), found.start() + 1))
 
 
