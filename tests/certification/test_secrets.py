@@ -224,6 +224,20 @@ def test_a_broken_file_of_credentials_is_not_a_pass() -> None:
     assert not CREDENTIALS.wants(FileEntry("usr/bin/ls", "file", 100))
 
 
+def test_every_name_of_a_file_of_credentials_is_wanted() -> None:
+    text = """
+        root/.docker/config.json .dockercfg run/containers/auth.json .npmrc etc/npmrc .yarnrc.yml .pypirc
+        .kube/config x.kubeconfig etc/kubernetes/admin.conf .aws/credentials
+        a/gcloud/application_default_credentials.json .azure/accessTokens.json .azure/msal_token_cache.json
+        .boto .s3cfg rclone.conf .pgpass .my.cnf etc/mysql/debian.cnf .git-credentials .config/gh/hosts.yml
+        .config/hub .composer/auth.json .m2/settings.xml .m2/settings-security.xml .vault-token .vault_pass
+        terraform.tfstate terraform.tfstate.backup config/initializers/secret_token.rb config/master.key
+        a.jks A.P12 a.pfx a.kdbx a.ppk a.der a.key etc/ssh/ssh_host_rsa_key a.keystore
+    """
+    names = text.split()
+    assert [name for name in names if not CREDENTIALS.wants(FileEntry(name, "file", 100))] == []
+
+
 # ---- history
 
 

@@ -81,6 +81,9 @@ class CredentialReader:
 
     def wants(self, file: FileEntry) -> bool:
         path = file.path
+        name = path.rpartition("/")[2].lower()
+        if name not in _LAST and not name.endswith(_ENDS):  # asked for every file: nearly all go here
+            return False
         if not file.size or file.size > self.limit and not _STORES.search(path) or places.aside(path):
             return False
         return bool(_STORES.search(path) or _DER.search(path) or _format(path) is not None)
@@ -257,6 +260,19 @@ _NAMED: tuple[tuple[str, _Format], ...] = (
         _lines("rails-secret", "a secret of a Rails application", _RAILS),
     ),
 )
+# The last components and ends of all names above, of _STORES and of _DER, in lower case.
+_LAST_NAMES = """
+    config.json .dockercfg .dockerconfigjson auth.json .npmrc npmrc .yarnrc.yml .pypirc config kubeconfig
+    admin.conf credentials application_default_credentials.json adc.json accesstokens.json msal_token_cache.json
+    .boto .s3cfg rclone.conf .pgpass .my.cnf debian.cnf .git-credentials hosts.yml hub settings.xml
+    settings-security.xml .vault-token .vault_pass .vault_pass.txt terraform.tfstate terraform.tfstate.backup
+    secret_token.rb carrierwave.rb omniauth.rb master.key credentials.yml.key
+"""
+_LAST = frozenset(_LAST_NAMES.split())
+_ENDS = (
+    ".kubeconfig", ".jks", ".keystore", ".ks", ".p12", ".pfx", ".kdb", ".kdbx", ".psafe3", ".agilekeychain",
+    ".keychain", ".ppk", ".tpm", ".bek", ".fve", ".der", ".key", ".pk8", ".p8", "_key",
+)  # fmt: skip
 _FORMATS = tuple((re.compile(rf"(?:^|/)(?:{names})$", re.IGNORECASE), read) for names, read in _NAMED)
 
 
