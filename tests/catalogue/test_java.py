@@ -271,3 +271,19 @@ def test_many_entries_cost_little() -> None:
     [fact] = java.READER.read("a.jar", body)
     assert time.process_time() - started < 0.3
     assert fact["name"] == "log4j-core"
+
+
+def test_hosts_of_archives_in_an_archive_end_in_time_as_a_problem() -> None:
+    body = zipped({f"{number}.jar": b"no archive" for number in range(12_000)}, zipfile.ZIP_STORED)
+    started = time.process_time()
+    found = reasons(body)
+    assert len(found) == 50 and {reason.partition(" (")[0] for reason in found} == {"holds more archives than are read"}
+    assert time.process_time() - started < 3
+
+
+def test_many_large_poms_end_in_time_as_a_problem() -> None:
+    xml = b"<project>" + b"<license><name>" * 60_000
+    body = zipped({f"META-INF/maven/g/a{number}/pom.xml": xml for number in range(90)})
+    started = time.process_time()
+    assert reasons(body) == ["holds more texts than are read"]
+    assert time.process_time() - started < 3

@@ -120,6 +120,9 @@ def _text(archive: Zip, member: Member, into: _Archive) -> None:
     if pom is None and member.name.upper() != "META-INF/MANIFEST.MF":
         return
     raw = bytes(archive.read(member, LARGEST_TEXT))
+    archive.allowance.texts -= len(raw)
+    if archive.allowance.texts < 0:
+        raise BadZip("holds more texts than are read")
     if pom is None:
         into.manifest = into.manifest or sections(raw)
         return
@@ -284,5 +287,5 @@ def _is_archive(path: str) -> bool:
     return path.endswith(SUFFIXES)
 
 
-READER = LanguageReader("java", 2, _is_archive, _parse, LARGEST_ARCHIVE)
+READER = LanguageReader("java", 3, _is_archive, _parse, LARGEST_ARCHIVE)
 CATALOGUER = Cataloguer("java", packages(READER), readers=(READER,))

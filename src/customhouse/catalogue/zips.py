@@ -9,6 +9,7 @@
 
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -36,9 +37,11 @@ class NoZip(BadZip):
 @dataclass
 class Allowance:
     """What is left for one file of the image: entries of directories, bytes inflated in all, bytes inflated and held
-    at one time, and archives within archives."""
+    at one time, bytes of texts that are looked through, archives, and how deep they may lie in one another."""
 
     entries: int = 1_000_000
+    archives: int = 10_000
+    texts: int = 64 * MIB
     inflated: int = 512 * MIB
     held: int = 96 * MIB
     depth: int = 6
@@ -73,6 +76,9 @@ class Zip:
     def open(cls, body: bytes | memoryview, allowance: Allowance) -> "Zip":
         """Raises NoZip or BadZip."""
         view = memoryview(body)
+        if allowance.archives == 0:
+            raise BadZip("holds more archives than are read")
+        allowance.archives -= 1
         at = _end_of_directory(view)
         _, here, entries, size, offset, _ = _END.unpack_from(view, at)
         end = at
@@ -140,9 +146,13 @@ class Zip:
             raise BadZip("lies outside of the archive")
         if flags & _ENCRYPTED or method != member.method:
             raise BadZip("is described in two different ways")
-        if any(at < other_end and other < end for other, other_end in self._taken if other != at):
-            raise BadZip("overlaps with another entry")
-        self._taken.append((at, end))
+        place = bisect_left(self._taken, (at, 0))
+        before = self._taken[place - 1][1] if place else 0
+        after = self._taken[place][0] if place < len(self._taken) else end
+        if after != at:  # else the same entry is listed twice
+            if at < before or after < end:
+                raise BadZip("overlaps with another entry")
+            self._taken.insert(place, (at, end))
         return self.body[begin:end]
 
     def _spend(self, size: int) -> None:
