@@ -15,13 +15,13 @@ from pathlib import Path
 
 from tests.hub_process import PASSWORD, HubProcess
 
-from benchmarks import collection, engine, registry, scale, trust
+from benchmarks import collection, engine, examination, registry, scale, trust
 from benchmarks.measure import seconds, table
 from benchmarks.servers import Bench
 
 REGISTRY = {
     **registry.ROWS, "layers": engine.layers, "uploads": scale.uploads, "million": scale.million,
-    "collection": collection.collection,
+    "collection": collection.collection, "examination": examination.examination,
 }  # fmt: skip
 ROWS = [*REGISTRY, "official", "trust"]
 PROGRAMS = ("docker-registry", "notary-server", "nginx", "curl", "wrk", "go")
