@@ -65,7 +65,7 @@ def test_a_program_without_sections_still_has_its_build_information() -> None:
     stripped = bytearray(GO)
     stripped[40:48], stripped[58:64] = bytes(8), bytes(6)
     parsed = parse_elf(bytes(stripped))
-    assert parsed is not None and not parsed.sections
+    assert parsed is not None and parsed.section(golang.SECTION) is None
     assert golang.build_info(bytes(stripped)) == golang.build_info(GO)
 
 

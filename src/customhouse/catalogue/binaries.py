@@ -140,7 +140,7 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 _PY_VERSION = rb"[\x00/-](%s[0-9]{1,3}(?:(?:a|b|rc)[0-9]{1,2})?)\+?\x00"
 _MINOR = re.compile(r"[23]\.[0-9]{1,2}")
-_FIRST = frozenset("abcehlmnoprv")
+_ANY = re.compile("|".join(f"(?:{rule.files.pattern})" for rule in RULES))
 _RELEASE_LINE = re.compile(r'(JAVA_VERSION|IMPLEMENTOR|JAVA_RUNTIME_VERSION)="([^"]{0,200})"')
 
 
@@ -178,8 +178,7 @@ class BinaryReader:
     def wants(self, file: FileEntry) -> bool:
         if not file.head.startswith(MAGIC):
             return False
-        name = file.name
-        return name[:1] in _FIRST and any(rule.files.fullmatch(name) for rule in RULES)
+        return _ANY.fullmatch(file.name) is not None
 
     def read(self, path: str, body: bytes) -> Iterable[JSON]:
         name = path.rpartition("/")[2]

@@ -16,18 +16,43 @@ _NOBITS, _LOAD = 8, 1
 
 @dataclass(frozen=True)
 class Elf:
-    """`sections`: (offset, size) by name, the first of a name; `loads`: (address, offset, size in the file)."""
+    """`table` is (offset, size of a row, rows) of the sections, `names` (offset, size) of their names; of `table` the
+    rows are 0 where it cannot be used."""
 
+    body: bytes
     order: Literal["<", ">"]
     wide: bool
-    sections: dict[str, tuple[int, int]]
-    loads: tuple[tuple[int, int, int], ...]
+    table: tuple[int, int, int]
+    names: tuple[int, int]
+    segments: tuple[int, int, int]
+
+    def section(self, name: str) -> tuple[int, int] | None:
+        """(offset, size) of the first section of this name with bytes in the file."""
+        at, size, count = self.table
+        base, length = self.names
+        place = self.body.find(b"\0" + name.encode() + b"\0", base, base + length) if count else -1
+        if place < 0:  # most files end here: no row was looked at
+            return None
+        form = self.order + ("IIQQQQ" if self.wide else "IIIIII")
+        for number in range(count):
+            known, kind, _, _, offset, room = struct.unpack_from(form, self.body, at + size * number)
+            if known == place + 1 - base and kind != _NOBITS and offset + room <= len(self.body):
+                return offset, room
+        return None
 
     def offset_of(self, address: int) -> int | None:
         """Where the bytes of a loaded address lie in the file."""
-        for start, offset, size in self.loads:
-            if start <= address < start + size:
-                return offset + address - start
+        at, size, count = self.segments
+        for number in range(count):
+            if self.wide:
+                kind, _, offset, start, _, length = struct.unpack_from(
+                    self.order + "IIQQQQ", self.body, at + size * number
+                )
+            else:
+                kind, offset, start, _, length = struct.unpack_from(self.order + "IIIII", self.body, at + size * number)
+            if kind == _LOAD and start <= address < start + length and offset + length <= len(self.body):
+                found: int = offset + address - start
+                return found
         return None
 
 
@@ -38,40 +63,15 @@ def parse_elf(body: bytes) -> Elf | None:
     wide = body[4] == 2
     order: Literal["<", ">"] = "<" if body[5] == 1 else ">"
     phoff, shoff = struct.unpack_from(order + ("QQ" if wide else "II"), body, 32 if wide else 28)
-    phsize, phnum, shsize, shnum, names = struct.unpack_from(f"{order}5H", body, 54 if wide else 42)
-    loads = _loads(body, order, wide, phoff, phsize, min(phnum, MOST_SEGMENTS))
-    return Elf(order, wide, _sections(body, order, wide, shoff, shsize, min(shnum, MOST_SECTIONS), names), loads)
-
-
-def _loads(body: bytes, order: str, wide: bool, at: int, size: int, count: int) -> tuple[tuple[int, int, int], ...]:
-    if size != (56 if wide else 32) or at + size * count > len(body):
-        return ()
-    found = []
-    for number in range(count):
-        if wide:
-            kind, _, offset, address, _, length = struct.unpack_from(order + "IIQQQQ", body, at + size * number)
-        else:
-            kind, offset, address, _, length = struct.unpack_from(order + "IIIII", body, at + size * number)
-        if kind == _LOAD and offset + length <= len(body):
-            found.append((address, offset, length))
-    return tuple(found)
-
-
-def _sections(
-    body: bytes, order: str, wide: bool, at: int, size: int, count: int, names: int
-) -> dict[str, tuple[int, int]]:
-    if size != (64 if wide else 40) or at + size * count > len(body) or names >= count:
-        return {}
-    form = order + ("IIQQQQ" if wide else "IIIIII")
-    table = [struct.unpack_from(form, body, at + size * number) for number in range(count)]
-    _, _, _, _, base, length = table[names]
-    if base + length > len(body):
-        return {}
-    found: dict[str, tuple[int, int]] = {}
-    for name, kind, _, _, offset, room in table:
-        if kind == _NOBITS or offset + room > len(body) or name >= length:
-            continue
-        end = body.find(b"\0", base + name, min(base + length, base + name + 64))
-        if end > base + name:
-            found.setdefault(body[base + name : end].decode("ascii", "replace"), (offset, room))
-    return found
+    phsize, phnum, shsize, shnum, index = struct.unpack_from(f"{order}5H", body, 54 if wide else 42)
+    if phsize != (56 if wide else 32) or phnum > MOST_SEGMENTS or phoff + phsize * phnum > len(body):
+        phnum = 0
+    names = (0, 0)
+    if shsize != (64 if wide else 40) or shnum > MOST_SECTIONS or shoff + shsize * shnum > len(body) or index >= shnum:
+        shnum = 0
+    else:
+        row = shoff + shsize * index
+        names = struct.unpack_from(order + ("QQ" if wide else "II"), body, row + (24 if wide else 16))
+        if sum(names) > len(body):
+            shnum, names = 0, (0, 0)
+    return Elf(body, order, wide, (shoff, shsize, shnum), names, (phoff, phsize, phnum))

@@ -62,10 +62,13 @@ def build_info(body: bytes) -> BuildInfo | None:
     elf = parse_elf(body)
     if elf is None:
         return None
-    if SECTION in elf.sections:
-        offset, size = elf.sections[SECTION]
+    place = elf.section(SECTION)
+    if place is not None:
+        offset, size = place
         if size < 32 or body[offset : offset + len(MAGIC)] != MAGIC:
             return None
+    elif elf.table[2]:
+        return None
     else:
         offset = body.find(MAGIC)
         while offset >= 0 and offset % 16:

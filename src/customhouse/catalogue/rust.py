@@ -34,7 +34,7 @@ def crates(body: bytes) -> list[tuple[str, str, str, bool]]:
     """(name, version, source, is it the program's own) of each crate in a program; none if there is no list.
     Raises BrokenList."""
     elf = parse_elf(body)
-    place = elf.sections.get(SECTION) if elf is not None else None
+    place = elf.section(SECTION) if elf is not None else None
     if place is None:
         return []
     unpacker = zlib.decompressobj()
