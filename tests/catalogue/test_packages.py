@@ -85,6 +85,21 @@ def test_what_the_distribution_installed_is_not_counted_twice() -> None:
     assert [each.name for each in found.packages] == ["python3-requests", "mine"]
 
 
+def test_what_another_vendor_packaged_is_listed_besides() -> None:
+    evidence = f"{SITE}/x-1.dist-info/METADATA"
+    for maintainer, listed in (
+        ("Docker <support@docker.com>", True),
+        ("NodeSource <gpg-rpm@deb.nodesource.com>", True),
+        ("Somebody <somebody@mail.example>", False),
+        ("Debian Python Team <team+python@tracker.debian.org>", False),
+        ("docker.com", False),
+    ):
+        status = stanza("tool", "1").replace(b"Version:", f"Maintainer: {maintainer}\nVersion:".encode())
+        files = {"var/lib/dpkg/status": status, "var/lib/dpkg/info/tool.list": f"/{evidence}\n".encode()}
+        found = catalogue(image({**BASE, evidence: metadata("x", "1"), **files}))
+        assert ("x" in [each.name for each in found.packages]) is listed, maintainer
+
+
 def test_a_list_of_a_package_that_is_not_installed_owns_nothing() -> None:
     evidence = f"{SITE}/requests-2.28.1.egg-info/PKG-INFO"
     hidden = {

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from customhouse.catalogue import binaries, dotnet, golang, rust
 from customhouse.catalogue.elf import parse_elf
 from customhouse.catalogue.packages import Catalogue, catalogue
+from customhouse.oci.entry import FileEntry
 from tests.catalogue import elves
 from tests.catalogue.images import DEBIAN, Link, image, stanza
 
@@ -213,6 +214,14 @@ def test_programs_are_known_by_their_bytes(path: str) -> None:
 def test_a_name_alone_says_nothing_nor_do_bytes_of_another_name() -> None:
     assert not found_in({"bin/node": program(b"nothing"), "bin/tool": program(b"node.js/v20.11.1\0")}).packages
     assert not found_in({"bin/node": b"#!/bin/sh\n# node.js/v20.11.1\n"}).packages
+
+
+def test_a_library_of_gigabytes_is_passed_over_and_a_program_of_that_size_is_not() -> None:
+    head = elves.elf({})[:256]
+    for reader in (golang.READER, rust.READER):
+        assert not reader.wants(FileEntry("opt/libtorch_cuda.so", "file", size=1 << 30, head=head))
+        assert reader.wants(FileEntry("opt/server", "file", size=1 << 30, head=head))
+        assert reader.wants(FileEntry("opt/libsmall.so.1", "file", size=1 << 20, head=head))
 
 
 def test_a_program_of_several_files_is_one_package() -> None:

@@ -78,7 +78,7 @@ def test_a_package_belongs_to_the_first_layer_whose_database_lists_it() -> None:
 def test_rpm_owns_its_python_packages_also_behind_merged_folders() -> None:
     site = "usr/lib/python3.9/site-packages/six-1.16.0.dist-info"
     written = f"/{site}/METADATA".replace("/usr", "")
-    owner = rpms.header("python3-six", "1.15.0", "9.el9", files=[written])
+    owner = rpms.header("python3-six", "1.15.0", "9.el9", vendor="AlmaLinux", files=[written])
     found = catalogue(
         image(
             {
@@ -89,6 +89,14 @@ def test_rpm_owns_its_python_packages_also_behind_merged_folders() -> None:
     )
     assert [p.name for p in found.packages] == ["python3-six"]
     assert found.owners[f"{site}/METADATA"].name == "python3-six"
+
+
+def test_what_another_vendor_packaged_is_listed_besides() -> None:
+    site = "usr/lib/python3.9/site-packages/six-1.16.0.dist-info/METADATA"
+    for vendor, listed in (("AlmaLinux", False), ("Docker", True), ("", False)):
+        owner = rpms.header("tool", "1", vendor=vendor, files=[f"/{site}"])
+        files = {"etc/os-release": ALMA, "var/lib/rpm/Packages": rpms.bdb([owner]), site: metadata("six", "1.16.0")}
+        assert ("six" in [each.name for each in catalogue(image(files)).packages]) is listed, vendor
 
 
 def test_a_database_behind_a_link_is_a_problem_and_not_an_absence() -> None:

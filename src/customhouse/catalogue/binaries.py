@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from customhouse.catalogue.cataloguer import Cataloguer, Evidence
-from customhouse.catalogue.elf import MAGIC
+from customhouse.catalogue.elf import LARGEST_PROGRAM, MAGIC, huge_library
 from customhouse.catalogue.package import LONGEST_VERSION, Package, acceptable, plain, purl
 from customhouse.oci.entry import FileEntry
 from customhouse.oci.reader import JSON
 
 KNOWN = "Bitnami"
-LARGEST_PROGRAM = 192 << 20
 LARGEST_RELEASE = 64 << 10
 MOST_PLACES = 500
 _V3 = rb"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,6}"
@@ -176,7 +175,7 @@ class BinaryReader:
     limit: int = LARGEST_PROGRAM
 
     def wants(self, file: FileEntry) -> bool:
-        if not file.head.startswith(MAGIC):
+        if not file.head.startswith(MAGIC) or huge_library(file):
             return False
         return _ANY.fullmatch(file.name) is not None
 

@@ -8,7 +8,10 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
+from customhouse.oci.entry import FileEntry
+
 MAGIC = b"\x7fELF"
+LARGEST_PROGRAM = 192 << 20
 MOST_SECTIONS = 20_000
 MOST_SEGMENTS = 2_000
 _NOBITS, _LOAD = 8, 1
@@ -54,6 +57,12 @@ class Elf:
                 found: int = offset + address - start
                 return found
         return None
+
+
+def huge_library(file: FileEntry) -> bool:
+    """A shared library that no reader of programs could take whole. Those of numeric packages are of gigabytes and hold
+    no list of modules, so they are passed over; a program of that size is a problem."""
+    return file.size > LARGEST_PROGRAM and ".so" in file.name
 
 
 def parse_elf(body: bytes) -> Elf | None:

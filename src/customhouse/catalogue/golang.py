@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from customhouse.catalogue.cataloguer import Cataloguer, Evidence
+from customhouse.catalogue.elf import LARGEST_PROGRAM, Elf, huge_library, parse_elf
 from customhouse.catalogue.elf import MAGIC as ELF_MAGIC
-from customhouse.catalogue.elf import Elf, parse_elf
 from customhouse.catalogue.package import LONGEST_NAME, LONGEST_VERSION, Package, acceptable, purl
 from customhouse.oci.entry import FileEntry
 from customhouse.oci.reader import JSON
@@ -28,7 +28,6 @@ DEVEL = "(devel)"
 MAGIC = b"\xff Go buildinf:"
 SECTION = ".go.buildinfo"
 SENTINEL = 16
-LARGEST_PROGRAM = 192 << 20
 LARGEST_TEXT = 4 << 20
 MOST_MODULES = 9_000
 MOST_FLAGS = 1_000
@@ -172,7 +171,7 @@ class GoReader:
     limit: int = LARGEST_PROGRAM
 
     def wants(self, file: FileEntry) -> bool:
-        return file.head.startswith(ELF_MAGIC) and file.size > 4096
+        return file.head.startswith(ELF_MAGIC) and file.size > 4096 and not huge_library(file)
 
     def read(self, path: str, body: bytes) -> Iterable[JSON]:
         info = build_info(body)

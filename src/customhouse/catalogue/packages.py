@@ -74,7 +74,7 @@ def catalogue(image: Image) -> Catalogue:
     system = [package for package in found if package.kind == "os"]
     _without_database(evidence, system)
     owned = owners(system, image.fs)
-    language = not_owned((package for package in found if package.kind != "os"), owned, image.fs)
+    language = not_owned((package for package in found if package.kind != "os"), owned, image.fs, evidence.distro)
     found = [*system, *_once(sboms.without_proven_claims(language))]
     if len(found) > MOST_PACKAGES:
         evidence.problem("image", f"has more than {MOST_PACKAGES} packages")

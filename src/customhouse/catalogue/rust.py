@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import msgspec
 
 from customhouse.catalogue.cataloguer import Cataloguer, Evidence
-from customhouse.catalogue.elf import MAGIC, parse_elf
+from customhouse.catalogue.elf import LARGEST_PROGRAM, MAGIC, huge_library, parse_elf
 from customhouse.catalogue.package import LONGEST_NAME, LONGEST_VERSION, Package, acceptable, purl
 from customhouse.oci.entry import FileEntry
 from customhouse.oci.reader import JSON
 
 ECOSYSTEM = "crates.io"
 SECTION = ".dep-v0"
-LARGEST_PROGRAM = 192 << 20
 LARGEST_LIST = 8 << 20
 MOST_CRATES = 9_000
 
@@ -70,7 +69,7 @@ class RustReader:
     limit: int = LARGEST_PROGRAM
 
     def wants(self, file: FileEntry) -> bool:
-        return file.head.startswith(MAGIC) and file.size > 4096
+        return file.head.startswith(MAGIC) and file.size > 4096 and not huge_library(file)
 
     def read(self, path: str, body: bytes) -> Iterable[JSON]:
         try:
