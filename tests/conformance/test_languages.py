@@ -1,4 +1,4 @@
-"""What our catalogue finds beside Syft 1.18 where pip, npm and Debian installed packages of many languages.
+"""What our catalogue finds beside Syft 1.18 and Trivy 0.76 where pip, npm and Debian installed packages of languages.
 
 Every difference has a reason in `REASONS`, which docs/reference/languages.md gives too; one without fails here. The
 table is printed (`pytest -s`)."""
@@ -16,7 +16,7 @@ from customhouse.oci.image import load_image
 from customhouse.oci.wants import Wants
 from customhouse.testing.images import File, image, layer, write_docker_save
 from tests.peers.ecosystems import installed
-from tests.peers.scanners import scanner, syft
+from tests.peers.scanners import scanner, syft, trivy
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "languages.md"
 Item = tuple[str, str, str]
@@ -25,6 +25,9 @@ KINDS = {
     "php-composer": "composer", "php-pecl": "pear", "lua-rocks": "luarocks", "conda": "conda",
     "wordpress-plugin": "wordpress-plugin",
 }  # fmt: skip
+
+TRIVY = {"python-pkg": "pypi", "node-pkg": "npm", "gemspec": "gem", "composer-vendor": "composer"}
+"""Trivy names jars by a database of digests, which is not there."""
 
 # (which side has it alone, kind, expression of "name version") and the heading of the page that says why.
 REASONS: tuple[tuple[str, str, str, str], ...] = (
@@ -64,6 +67,16 @@ def ours(found: Catalogue) -> set[Item]:
     }
 
 
+def of_trivy(archive: Path, home: Path) -> set[Item]:
+    words = ("image", "--input", str(archive), "--scanners", "license", "--list-all-pkgs")
+    return {
+        (TRIVY[result["Type"]], each["Name"].lower(), each["Version"])
+        for result in trivy(scanner("trivy"), home, *words)["Results"]
+        if result.get("Type") in TRIVY
+        for each in result.get("Packages") or []
+    }
+
+
 def theirs(archive: Path, home: Path) -> set[Item]:
     return {
         (KINDS[each["type"]], each["name"].lower(), each["version"])
@@ -73,7 +86,7 @@ def theirs(archive: Path, home: Path) -> set[Item]:
 
 
 @pytest.mark.needs("npm", "apt-get", "dpkg-deb")
-def test_each_difference_to_syft_has_a_reason(tmp_path: Path) -> None:
+def test_each_difference_to_syft_has_a_reason_and_there_is_none_to_trivy(tmp_path: Path) -> None:
     built = image([layer(files())])
     started = time.process_time()
     read = load_image(built.content, built.manifest_raw, Wants(frozenset(WANTS), READERS), media_type=built.media_type)
@@ -81,7 +94,8 @@ def test_each_difference_to_syft_has_a_reason(tmp_path: Path) -> None:
     print(f"\nread in {time.process_time() - started:.2f} s")
     assert found.complete, found.problems
     mine = ours(found)
-    others = theirs(write_docker_save(built, tmp_path / "image.tar"), tmp_path)
+    archive = write_docker_save(built, tmp_path / "image.tar")
+    others = theirs(archive, tmp_path)
     both = Counter(kind for kind, _, _ in mine & others)
     print(f"in both: {dict(sorted(both.items()))}")
     bare = []
@@ -94,5 +108,6 @@ def test_each_difference_to_syft_has_a_reason(tmp_path: Path) -> None:
             assert not reason or f"### {reason}\n" in PAGE.read_text(), reason
     assert not bare, bare
     assert both["npm"] > 150 and both["maven"] > 40 and both["pypi"] >= 5 and both["gem"] >= 2
+    assert of_trivy(archive, tmp_path) == {item for item in mine if item[0] in TRIVY.values()}
     known = [package for package in found.packages if package.ecosystem == "Maven"]
     assert sum(":" in package.name for package in known) > 0.9 * len(known)
