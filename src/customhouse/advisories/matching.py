@@ -28,6 +28,7 @@ from customhouse.advisories.severity import Rating
 from customhouse.advisories.source import AdvisorySource, Holding, Likelihood, Statement
 from customhouse.advisories.specifics import FixState
 from customhouse.advisories.versions import RPM, VersionOrder, family
+from customhouse.advisories.vex import Stated
 
 MAX_AGE = timedelta(days=7)
 NEWEST_RECORD_WITHIN = timedelta(days=400)
@@ -82,7 +83,8 @@ class Match:
 
 @dataclass(frozen=True)
 class AdvisoryReport:
-    """The flaws of one image as of one snapshot. `as_of` holds per ecosystem when its advisories were imported."""
+    """The flaws of one image as of one snapshot. `as_of` holds per ecosystem when its advisories were imported,
+    `stated` what makers say (VEX) about flaws of these names."""
 
     matches: tuple[Match, ...] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class AdvisoryReport:
     kev: Coverage = Coverage.MISSING
     epss: Coverage = Coverage.MISSING
     unidentified: tuple[tuple[Package, str], ...] = ()
+    stated: tuple[Stated, ...] = ()
 
     def lacking(self) -> dict[str, Coverage]:
         """Ecosystems of the image about which absence of a match says nothing."""
@@ -142,6 +145,7 @@ def match(
         kev=coverage_of(holdings.get("KEV"), now, max_age),
         epss=coverage_of(holdings.get("EPSS"), now, max_age),
         unidentified=tuple(unidentified),
+        stated=tuple(source.stated(sorted({name for each in matches for name in each.names}))) if matches else (),
     )
 
 

@@ -88,15 +88,18 @@ class MemoryAdvisories:
             if each.withdrawn is None and each.rating is not Rating.UNKNOWN
         }
 
-    def stated(self, names: Collection[str]) -> list[Stated]:
-        """The VEX statements in force that name one of these flaws."""
-        wanted = frozenset(names)
+    def every_statement(self) -> list[Stated]:
+        """All VEX statements in force, whatever they name."""
         return [
             Stated(each, digest, number, document.identifier, document.author)
             for digest, document in sorted(self._in_force().items())
             for number, each in enumerate(document.statements)
-            if not wanted.isdisjoint(each.names)
         ]
+
+    def stated(self, names: Collection[str]) -> list[Stated]:
+        """The VEX statements in force that name one of these flaws."""
+        wanted = frozenset(names)
+        return [each for each in self.every_statement() if not wanted.isdisjoint(each.statement.names)]
 
     def _in_force(self) -> dict[str, VexDocument]:
         latest: dict[tuple[str, str], str] = {}

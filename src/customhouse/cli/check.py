@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -117,7 +117,10 @@ def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "
     examiner = Examiner(
         checks=checks,
         policy=policy,
-        match=lambda packages: match(packages, source, now, policy.advisories_max_age),
+        # All statements, whatever they name: who gives one for this image wants to know that it matches nothing.
+        match=lambda packages: replace(
+            match(packages, source, now, policy.advisories_max_age), stated=tuple(source.every_statement())
+        ),
         runner=engine,
         clock=lambda: now,
         scanner=scanner,

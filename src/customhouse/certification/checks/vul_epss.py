@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 
 from customhouse.advisories.matching import Coverage, Match
 from customhouse.certification.check import Check, Failure, NotEvaluable, Subject
+from customhouse.certification.checks._vex import standing
 from customhouse.certification.checks._vulnerability import evidence, in_grace, require_knowledge, way_out
 from customhouse.certification.findings import JSON, Severity
 
 
 def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     report = subject.advisories
-    likely = [match for match in report.matches if _is_likely(match, params) and not in_grace(subject, match, params)]
+    due = [match for match in standing(subject) if not in_grace(subject, match, params)]
+    likely = [match for match in due if _is_likely(match, params)]
     for match in likely:
         package, scored = match.package, match.likelihood
         chance = f"{100 * scored.score:.1f} %" if scored else "not known"

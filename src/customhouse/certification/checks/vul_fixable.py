@@ -10,6 +10,7 @@
 from collections.abc import Iterator, Mapping
 
 from customhouse.certification.check import Check, Failure, Subject
+from customhouse.certification.checks._vex import standing
 from customhouse.certification.checks._vulnerability import (
     SEVERITIES,
     due,
@@ -23,7 +24,7 @@ from customhouse.certification.findings import JSON, Severity
 
 def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     found = False
-    fixable = [match for match in subject.advisories.matches if match.fixed_versions and not match.malicious]
+    fixable = [match for match in standing(subject) if match.fixed_versions and not match.malicious]
     for match, counted in due(subject, fixable, params):
         found = True
         package = match.package

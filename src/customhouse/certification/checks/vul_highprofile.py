@@ -8,6 +8,7 @@
 from collections.abc import Iterator, Mapping
 
 from customhouse.certification.check import Check, Failure, Subject
+from customhouse.certification.checks._vex import standing
 from customhouse.certification.checks._vulnerability import evidence, require_knowledge, way_out
 from customhouse.certification.findings import JSON, Severity
 
@@ -33,7 +34,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     wanted = params["cves"]
     names = {str(each) for each in wanted} if isinstance(wanted, list) else set()
     found = False
-    for match in subject.advisories.matches:
+    for match in standing(subject):
         hit = sorted(names & match.names)
         if hit:
             found = True

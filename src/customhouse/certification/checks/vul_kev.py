@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 
 from customhouse.advisories.matching import Coverage
 from customhouse.certification.check import Check, Failure, NotEvaluable, Subject
+from customhouse.certification.checks._vex import standing
 from customhouse.certification.checks._vulnerability import evidence, require_knowledge, way_out
 from customhouse.certification.findings import JSON, Severity
 
 
 def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     report = subject.advisories
-    exploited = [match for match in report.matches if match.kev]
+    exploited = [match for match in standing(subject) if match.kev]
     for match in exploited:
         package = match.package
         yield Failure(

@@ -8,6 +8,7 @@
 from collections.abc import Iterator, Mapping
 
 from customhouse.certification.check import Check, Failure, Subject
+from customhouse.certification.checks._vex import standing
 from customhouse.certification.checks._vulnerability import (
     SEVERITIES,
     due,
@@ -25,7 +26,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     ignored = {str(each) for each in without} if isinstance(without, list) else set()
     unfixed = [
         match
-        for match in subject.advisories.matches
+        for match in standing(subject)
         if not match.fixed_versions and not match.malicious and match.fix_state.value not in ignored
     ]
     for match, counted in due(subject, unfixed, params):
