@@ -20,7 +20,7 @@ from customhouse.scanning.cache import ScanCache
 from customhouse.scanning.child import Limits
 from customhouse.scanning.contained import ContainedScanner, Progress, UnknownReader, reference
 from customhouse.testing.images import BuiltImage, Layer, Symlink, image, layer, tar_layer
-from tests.scanning.readers import HOSTILE, WORDS, Counted, Words
+from tests.scanning.readers import HOSTILE, PREPARING, WORDS, Counted, Words
 
 WANTS = Wants(frozenset({"etc/passwd", "etc/*.conf"}), (WORDS,))
 TREES = [
@@ -220,3 +220,12 @@ def test_what_was_not_read_to_its_end_is_not_kept(tmp_path: Path) -> None:
         read(scanner, image([tar_layer(b"no tar")]))
     assert lasting(found.layers) == [True, False]
     assert len(list((tmp_path / "cache").rglob("*.scan"))) == 1
+
+
+def test_what_a_reader_prepares_is_made_once_for_all_layers() -> None:
+    built = image([layer({"a": b"1"}), layer({"b": b"2"})])
+    with ContainedScanner() as scanner:
+        found = read(scanner, built, Wants(readers=(PREPARING,)))
+    facts = [fact for _, _, fact in found.layer_facts("preparing")]
+    prepared, reading = {one[0] for one in facts}, {one[1] for one in facts}
+    assert len(prepared) == 1 and len(reading) == 2 and not prepared & {0, os.getpid(), *reading}

@@ -11,7 +11,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -41,6 +41,13 @@ class ContentReader(Protocol):
     def read(self, path: str, body: bytes) -> Iterable[JSON]:
         """The facts of one file. What it raises makes the file unread; it must not run away."""
         ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A reader that makes something before it reads (automata, compiled rules), once for many layers."""
+
+    def prepare(self) -> None: ...
 
 
 @dataclass

@@ -28,7 +28,7 @@ import msgspec
 from customhouse.oci.digest import Digest
 from customhouse.oci.layer import scan_layer
 from customhouse.oci.manifest import Descriptor
-from customhouse.oci.reader import ContentReader
+from customhouse.oci.reader import ContentReader, Prepared
 from customhouse.oci.wants import Budget, Wants
 from customhouse.scanning.wire import pack
 
@@ -88,7 +88,9 @@ def main() -> None:
             return
         job = msgspec.json.decode(message, type=Job)
         with contextlib.suppress(Exception):  # what cannot be found here fails in the fork, which says nothing then
-            _wants(job.patterns, job.readers)
+            for reader in _wants(job.patterns, job.readers).readers:
+                if isinstance(reader, Prepared):
+                    reader.prepare()
             gc.freeze()
         if os.fork() == 0:
             channel.close()

@@ -25,6 +25,10 @@ class SecretReader:
     def version(self) -> int:
         return shipped().version ^ places.VERSION
 
+    def prepare(self) -> None:
+        for published in (False, True):
+            list(find(b"", "x", strong=published))
+
     def wants(self, file: FileEntry) -> bool:
         return file.size >= 8 and places.is_text(file.head) and places.place(file.path) != "skipped"
 
