@@ -37,9 +37,11 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
 def _altered(subject: Subject) -> Iterator[Failure]:
     owners = subject.catalogue.owners
     before: dict[str, list[FileEntry]] = {}
+    # Only what a layer above the first writes can be altered.
+    written = {entry.path for scan in subject.image.layers[1:] for entry in scan.entries if entry.path in owners}
     for scan in subject.image.layers:
         for entry in scan.entries:
-            if entry.kind == "file" and entry.path in owners:
+            if entry.path in written and entry.kind == "file":
                 before.setdefault(entry.path, []).append(entry)
     for path, copies in before.items():
         standing = subject.image.fs.entry(path, follow=False)

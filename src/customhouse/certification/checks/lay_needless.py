@@ -34,7 +34,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
                 size = sum(one.size for one in subject.image.fs.walk(entry.path) if one.kind == "file")
                 message = f"the folder /{entry.path} ({size} bytes) is of no use in a container"
                 needless.append(Failure(message, at_file(subject, entry, bytes=size)))
-        elif entry.name in files or (entry.size and _CORE.fullmatch(entry.name) and _is_dump(entry)):
+        elif entry.name in files or (entry.name.startswith("core") and _is_dump(entry)):
             needless.append(Failure(f"/{entry.path} is of no use in a container", at_file(subject, entry)))
         else:
             _sort(entry, groups)
@@ -61,6 +61,8 @@ def _sort(entry: FileEntry, groups: Mapping[str, list[FileEntry]]) -> None:
 
 def _is_dump(entry: FileEntry) -> bool:
     """An ELF core (e_type 4), or one whose beginning was not kept because nothing may start it."""
+    if not entry.size or not _CORE.fullmatch(entry.name):
+        return False
     return entry.head[16:18] in (b"\x04\x00", b"\x00\x04") or (not entry.head and entry.size > 100_000)
 
 
