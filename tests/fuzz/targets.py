@@ -27,7 +27,7 @@ from customhouse.trust.metadata import Root, Targets, parse_file
 from customhouse.trust.multipart import MalformedUpload, NoFilename, UploadParser
 from customhouse.trust.names import RELEASES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Gun, InvalidRole
 from customhouse.trust.verify import valid_signers
-from tests.fuzz import advisories, checks, content, installed, languages, publishers, scanners, versions
+from tests.fuzz import advisories, checks, content, installed, languages, layers, publishers, scanners, versions
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 GUN = Gun("localhost:5443/staging/acme/web")
@@ -221,5 +221,8 @@ TARGETS_BY_NAME = {
         Target("checks", checks.read, checks.seeds),
         Target("secrets", scanners.secrets, scanners.secrets_seeds),
         Target("malware", scanners.malware, scanners.malware_seeds),
+        Target("tar", layers.tar, layers.tar_seeds),
+        Target("layer", layers.stream, layers.stream_seeds),
+        Target("kept-scan", layers.kept_scan, layers.kept_scan_seeds),
     )
 }

@@ -72,7 +72,7 @@ def efficiency(layers: Sequence[LayerScan]) -> Efficiency:
 
 def _leaves(scan: LayerScan) -> dict[str, int]:
     """Size of each leaf as its tar header says it (links have none); the last of two equal names counts."""
-    inner = {entry.parent for entry in scan.entries}
+    inner = {entry.path.rpartition("/")[0] for entry in scan.entries}
     inner |= {path.rpartition("/")[0] for path in scan.whiteouts}
     found = {}
     for entry in scan.entries:

@@ -148,6 +148,10 @@ class Filesystem:
 
     def resolve(self, path: str) -> str | None:
         """The path that `path` names when all links are followed, the last too; None if there is no such name."""
+        plain = path.strip("/")
+        standing = self._entries.get(plain)
+        if standing is not None and standing.kind != "symlink":  # nothing stands below what is no folder
+            return plain
         waiting = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         here: list[str] = []
         links = 0

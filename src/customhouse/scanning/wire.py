@@ -46,6 +46,8 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     complete: bool
 
 
+# ValueError: text that is no UTF-8.
+_BROKEN = (msgspec.MsgspecError, zstandard.ZstdError, InvalidDigest, ValueError, RecursionError, MemoryError)
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)  # digests
 _decoder = msgspec.msgpack.Decoder(_Packed)
 
@@ -80,7 +82,7 @@ def unpack(raw: bytes | bytearray, descriptor: Descriptor, layer: int) -> LayerS
         packed = _decoder.decode(zstandard.ZstdDecompressor().decompress(body))
         computed = Digest(packed.computed) if packed.computed else None
         diff_id = Digest(packed.diff_id) if packed.diff_id else None
-    except (msgspec.MsgspecError, zstandard.ZstdError, InvalidDigest, RecursionError, MemoryError) as error:
+    except _BROKEN as error:
         raise Torn(f"the scan cannot be read ({type(error).__name__})") from None
     if layer:
         for entry in packed.entries:
