@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 
-from customhouse.catalogue import apk, binaries, distro, dotnet, dpkg, golang, rpm, rust
+from customhouse.catalogue import apk, binaries, copyright, distro, dotnet, dpkg, golang, rpm, rust
 from customhouse.catalogue.package import LONGEST_NAME, LONGEST_VERSION, acceptable
 from customhouse.oci.reader import ContentReader
 from tests.catalogue import elves, rpms
@@ -50,7 +50,19 @@ def _reader(reader: ContentReader, path: str) -> Callable[[bytes], bool]:
     return run
 
 
-DATABASES = (_dpkg, _apk, _manifest, _release, _reader(rpm.READER, rpm.DATABASES[0]))
+def _log(raw: bytes) -> bool:
+    return rpm.unsaved(raw)
+
+
+def _older_release(raw: bytes) -> bool:
+    found = [distro.detect({path: raw}.get) for path in ("etc/lsb-release", "etc/redhat-release")]
+    return any(each is not None and bool(each.ecosystem) for each in found)
+
+
+DATABASES = (
+    _dpkg, _apk, _manifest, _release, _reader(rpm.READER, rpm.DATABASES[0]),
+    _reader(copyright.READER, "usr/share/doc/a/copyright"), _log, _older_release,
+)  # fmt: skip
 PROGRAMS = tuple(
     _reader(reader, path)
     for reader, path in (
@@ -75,6 +87,10 @@ def database_seeds() -> Iterator[bytes]:
     yield b"\3" + DEBIAN
     for raw in (rpms.sqlite(ROWS, page=512), rpms.ndb(ROWS), rpms.bdb(ROWS)):
         yield b"\4" + raw
+    yield b"\5" + b"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nLicense: MIT\n"
+    head = b"\x37\x7f\x06\x82" + (3007000).to_bytes(4, "big") + (512).to_bytes(4, "big") + bytes(4) + b"saltsalt"
+    yield b"\6" + head + bytes(8) + (1).to_bytes(4, "big") * 2 + b"saltsalt" + bytes(8 + 512)
+    yield b"\7CentOS release 6.10 (Final)\n"
 
 
 def program_seeds() -> Iterator[bytes]:

@@ -171,7 +171,7 @@ class BinaryReader:
     """Facts: [package, version, Bitnami's name] a program."""
 
     name: str = "binaries"
-    version: int = 1
+    version: int = 2
     limit: int = LARGEST_PROGRAM
 
     def wants(self, file: FileEntry) -> bool:

@@ -167,7 +167,7 @@ class GoReader:
     """One fact a program: Go's version, the main package and module, the modules, the version of a linker flag."""
 
     name: str = "golang"
-    version: int = 1
+    version: int = 2
     limit: int = LARGEST_PROGRAM
 
     def wants(self, file: FileEntry) -> bool:

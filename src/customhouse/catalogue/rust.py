@@ -65,7 +65,7 @@ class RustReader:
     """Facts: [name, version, source, own] a crate, or `problem` with a sentence."""
 
     name: str = "rust"
-    version: int = 1
+    version: int = 2
     limit: int = LARGEST_PROGRAM
 
     def wants(self, file: FileEntry) -> bool:
