@@ -58,8 +58,10 @@ def syft(program: Path, source: str, home: Path, *more: str) -> dict[str, Any]:
 
 
 def trivy(program: Path, home: Path, *words: str) -> dict[str, Any]:
-    """Trivy's JSON for `image --input FILE`, `rootfs FOLDER`, `fs FOLDER` and what else is said."""
-    offline = ("--skip-db-update", "--skip-java-db-update", "--skip-check-update", "--offline-scan", "-q", "-f", "json")
+    """Trivy's JSON for `image --input FILE`, `rootfs FOLDER`, `fs FOLDER`, `sbom FILE` and what else is said."""
+    offline = ["--skip-db-update", "--skip-java-db-update", "--offline-scan", "-q", "-f", "json"]
+    if words[0] != "sbom":  # which looks for flaws and licences alone
+        offline.append("--skip-check-update")
     done = _run([program, *words, "--cache-dir", home / "cache", *offline], home, {"TRIVY_SKIP_VERSION_CHECK": "true"})
     found: dict[str, Any] = json.loads(done)
     return found

@@ -1,0 +1,191 @@
+"""Our matches beside those of Trivy 0.76, from the same records over the same packages: `pytest -s` shows the table.
+
+1. For each ecosystem packages are made from the records themselves, at the versions where an answer turns: each bound,
+   some listed versions, one before all and one after. Trivy gets them as a CycloneDX list, and the records in its own
+   database's form (tests/peers/trivydb.py).
+2. Every difference needs an explanation in EXPLAINED, with its reason; one without fails. A match that only Trivy has
+   would be a flaw we miss, one that only we have might be false.
+"""
+
+import json
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packageurl import PackageURL
+
+from customhouse.advisories.matching import cves_of, match
+from customhouse.advisories.memory import MemoryAdvisories
+from customhouse.advisories.osv import from_document
+from tests.advisories.records import Installed, dump
+from tests.peers import trivydb
+from tests.peers.scanners import scanner, trivy
+
+CORPUS = Path(os.environ.get("CUSTOMHOUSE_TEST_CORPUS", "/nonexistent"))
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+FOR_EVER = timedelta(days=36500)
+MOST_RECORDS = 1500
+LISTED = 4
+PURL_TYPES = {
+    "PyPI": "pypi", "npm": "npm", "Go": "golang", "Maven": "maven", "RubyGems": "gem", "Packagist": "composer",
+    "NuGet": "nuget", "crates.io": "cargo", "Hex": "hex", "Pub": "pub", "Bitnami": "bitnami",
+}  # fmt: skip
+SYSTEMS = {
+    "Debian:12": ("debian", "12", "deb", "debian"), "Alpine:v3.22": ("alpine", "3.22.0", "apk", "alpine"),
+    "Ubuntu:22.04:LTS": ("ubuntu", "22.04", "deb", "ubuntu"), "Rocky Linux:9": ("rocky", "9.5", "rpm", "rocky"),
+    "AlmaLinux:9": ("alma", "9.5", "rpm", "almalinux"),
+}  # fmt: skip
+FOLDERS = {"crates.io": "Rust"}
+Pair = tuple[Installed, str]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why one side alone has a match; `holds(package, name of the flaw, records by that name)`."""
+
+    side: str
+    why: str
+    holds: Callable[[Installed, str, list[dict[str, Any]]], bool]
+
+
+EXPLAINED: list[Reason] = []
+
+
+def records_of(ecosystem: str) -> list[dict[str, Any]]:
+    family = ecosystem.partition(":")[0]
+    with zipfile.ZipFile(CORPUS / "osv" / FOLDERS.get(family, family) / "all.zip") as archive:
+        names = sorted(archive.namelist())
+        step = max(1, len(names) // MOST_RECORDS)
+        return [json.loads(archive.read(name)) for name in names[::step]]
+
+
+def installed(ecosystem: str, records: list[dict[str, Any]]) -> list[Installed]:
+    """Packages at every version where an answer may turn."""
+    found: dict[tuple[str, str], None] = {}
+    for each in records:
+        for affected in each.get("affected", ()):
+            package = affected.get("package")
+            if not package or package["ecosystem"] != ecosystem:
+                continue
+            listed = affected.get("versions") or []
+            versions = {
+                v for r in affected.get("ranges", ()) if r["type"] != "GIT" for e in r["events"] for v in e.values()
+            }
+            versions |= {*listed[:: max(1, len(listed) // LISTED)], *listed[-1:]}
+            for version in sorted(versions - {"0"}) + ["0.0.1", "9999.0.0"]:
+                if version.isprintable() and " " not in version:
+                    found[package["name"], version] = None
+    return [_package(ecosystem, name, version) for name, version in found]
+
+
+def _package(ecosystem: str, name: str, version: str) -> Installed:
+    if ecosystem in SYSTEMS:
+        _, release, kind, vendor = SYSTEMS[ecosystem]
+        epoch, colon, rest = version.partition(":")
+        qualifiers = {"distro": f"{vendor}-{release}", **({"epoch": epoch} if colon and kind == "rpm" else {})}
+        purl = PackageURL(kind, vendor, name, rest if colon and kind == "rpm" else version, qualifiers)
+        return Installed(ecosystem, name, version, name, version, purl.to_string())
+    separator = ":" if ecosystem == "Maven" else "/"
+    namespace, _, own = name.rpartition(separator)
+    purl = PackageURL(PURL_TYPES[ecosystem], namespace or None, own, version)
+    return Installed(ecosystem, name, version, name, version, purl.to_string())
+
+
+def bill_of(packages: list[Installed]) -> dict[str, Any]:
+    components: list[dict[str, Any]] = [
+        {"type": "library", "bom-ref": str(number), "name": package.name, "version": package.version,
+         "purl": package.purl}
+        for number, package in enumerate(packages)
+    ]  # fmt: skip
+    if packages[0].ecosystem in SYSTEMS:
+        name, release, _, _ = SYSTEMS[packages[0].ecosystem]
+        components.append({"type": "operating-system", "bom-ref": "os", "name": name, "version": release})
+    return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}
+
+
+def theirs(packages: list[Installed], records: list[dict[str, Any]], folder: Path) -> set[Pair]:
+    folder.mkdir()
+    trivydb.write(records, folder / "cache")
+    bill = folder / "bill.cdx.json"
+    bill.write_text(json.dumps(bill_of(packages)))
+    report = trivy(scanner("trivy"), folder, "sbom", str(bill), "--scanners", "vuln")
+    return {
+        (packages[int(found["PkgIdentifier"]["BOMRef"])], found["VulnerabilityID"])
+        for result in report.get("Results") or ()
+        for found in result.get("Vulnerabilities") or ()
+    }
+
+
+def ours(
+    packages: list[Installed], records: list[dict[str, Any]], folder: Path
+) -> dict[Installed, list[frozenset[str]]]:
+    """Of each package the flaws, each by all its names."""
+    held = MemoryAdvisories.load([_written(folder, records)], NOW)
+    by_id = {each["id"]: frozenset(cves_of(from_document(each))) for each in records}
+    found: dict[Installed, list[frozenset[str]]] = {}
+    for each in match(packages, held, NOW, FOR_EVER).matches:
+        names = each.names.union(*(by_id[name] for name in each.records))
+        for package in each.packages:
+            found.setdefault(package, []).append(names)
+    return found
+
+
+def _written(folder: Path, records: list[dict[str, Any]]) -> Path:
+    path = folder / "all.zip"
+    path.write_bytes(dump(records, zipfile.ZIP_STORED))
+    return path
+
+
+def differences(
+    ecosystem: str, packages: list[Installed], records: list[dict[str, Any]], folder: Path
+) -> Iterator[str]:
+    """Compare, print the line of the table, and give what nothing explains."""
+    their = theirs(packages, records, folder / "trivy")
+    our = ours(packages, records, folder)
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for each in records:
+        for name in {each["id"], *trivydb.names(each)}:
+            by_name.setdefault(name, []).append(each)
+    told = {(package, name) for package, flaws in our.items() for names in flaws for name in names}
+    both = {pair for pair in their if pair in told}
+    lone = [
+        (package, names)
+        for package, flaws in our.items()
+        for names in flaws
+        if not any((package, name) in their for name in names)
+    ]
+    reasons: Counter[str] = Counter()
+    unexplained = []
+    for side, package, name in [
+        *(("trivy", package, name) for package, name in sorted(their - told, key=lambda pair: (pair[0].purl, pair[1]))),
+        *(("ours", package, sorted(names)[0]) for package, names in lone),
+    ]:
+        known = next((r for r in EXPLAINED if r.side == side and r.holds(package, name, by_name.get(name, []))), None)
+        reasons[f"{side}: {known.why}" if known else f"{side}: unexplained"] += 1
+        if known is None:
+            unexplained.append(f"only {side}: {package.name} {package.version} {name}")
+    print(
+        f"\n{ecosystem:18} {len(packages):6} packages, {len(both):6} matches of both, {len(their - told):5} of Trivy "
+        f"only, {len(lone):5} of ours only"
+    )
+    for reason, count in sorted(reasons.items()):
+        print(f"    {count:5} {reason}")
+    yield from unexplained
+
+
+if CORPUS.is_dir():
+
+    @pytest.mark.needs("go")
+    @pytest.mark.parametrize("ecosystem", [*PURL_TYPES, *SYSTEMS])
+    def test_every_difference_from_trivy_is_explained(ecosystem: str, tmp_path: Path) -> None:
+        records = records_of(ecosystem)
+        packages = installed(ecosystem, records)
+        assert packages
+        unexplained = list(differences(ecosystem, packages, records, tmp_path))
+        assert not unexplained, "\n".join([f"{len(unexplained)}", *unexplained[:40]])
