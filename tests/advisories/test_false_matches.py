@@ -238,6 +238,18 @@ def test_a_project_that_is_no_longer_cared_for_is_no_flaw(found: Found) -> None:
     assert not found([lib("crates.io", "ansi_term", "0.12.1")], record("RUSTSEC-2021-0139", notice)).matches
 
 
+def test_an_unsound_interface_is_a_flaw_when_it_has_a_name(found: Found) -> None:
+    unsound = affected("crates.io", "x", OPEN, database_specific={"informational": "unsound"})
+    records = [record("RUSTSEC-2026-1", unsound), record("RUSTSEC-2026-2", unsound, aliases=["CVE-2026-2"])]
+    assert [m.id for m in found([lib("crates.io", "x", "0.1.0")], *records).matches] == ["CVE-2026-2"]
+
+
+def test_an_update_that_mends_no_flaw_is_none(found: Found) -> None:
+    mends = record("ALBA-2026:1", fixed_in("AlmaLinux:9", "bash", "2-1"))
+    flaw = record("ALSA-2026:2", fixed_in("AlmaLinux:9", "bash", "2-1"), related=["CVE-2026-1"])
+    assert [m.id for m in found([rpm("bash", "1-1")], mends, flaw).matches] == ["CVE-2026-1"]
+
+
 @pytest.mark.parametrize("version", ["7.88.1-10+root.io.3", "7.88.1-10+echo.1", "7.88.1-10.rapidfort"])
 def test_a_vendors_build_is_judged_by_that_vendors_advisories(found: Found, version: str) -> None:
     """Its version does not say which fixes it has. Without the vendor's advisories that is not known."""

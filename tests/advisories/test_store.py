@@ -68,9 +68,7 @@ def test_a_dump_that_lost_much_is_not_believed(service: AdvisoriesService, clock
     assert service.import_feed(npm(*range(280), folder=tmp_path), HUB).vanished == 20
 
 
-def test_epss_scores_are_looked_up_and_replaced_by_a_later_day_only(
-    service: AdvisoriesService, tmp_path: Path
-) -> None:
+def test_epss_scores_are_looked_up_and_replaced_by_a_later_day_only(service: AdvisoriesService, tmp_path: Path) -> None:
     first = written(tmp_path, "epss.csv", HEAD + b"CVE-2021-44228,0.9,0.99\nCVE-2020-0001,0.1,0.5\n")
     before = service.import_feed(first, HUB).snapshot
     later = written(tmp_path, "later.csv", HEAD.replace(b"09-29", b"09-30") + b"CVE-2021-44228,0.8,0.98\n")

@@ -162,7 +162,7 @@ def _add_ranges(affected: dict[str, Any], held: dict[str, Any]) -> None:
             ((kind, version),) = event.items()
             if kind == "introduced":
                 span = f">={version}"
-            elif kind in ("fixed", "last_affected"):
+            elif kind in ("fixed", "last_affected") and span:
                 held["VulnerableVersions"].append(f"{span}, {'<' if kind == 'fixed' else '<='}{version}")
                 span = ""
                 if kind == "fixed":
@@ -173,9 +173,9 @@ def _add_ranges(affected: dict[str, Any], held: dict[str, Any]) -> None:
 
 
 def _spelt(kind: str, name: str) -> str:
-    if kind == "PyPI":
-        return name.lower().replace("_", "-").replace(".", "-")
-    return name.lower() if kind in ("NuGet", "Packagist") else name
+    if kind == "Go":
+        return name
+    return name.lower().replace("_", "-") if kind == "PyPI" else name.lower()
 
 
 def _writer() -> Path:

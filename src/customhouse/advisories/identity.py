@@ -8,7 +8,8 @@
    version says nothing about which fixes it has.
 4. Kernel headers and documentation hold no kernel, so the kernel's flaws do not reach them.
 5. A stream of an rpm module is fixed by builds of the same stream only, and a package outside modules by none of them.
-6. A record about other systems than Linux, and a notice that a project is no longer cared for, are no flaw of an image.
+6. A record about other systems than Linux, a notice that a project is no longer cared for, and a distribution's update
+   that mends or adds something without a flaw behind it, are no flaw of an image.
 """
 
 import re
@@ -30,6 +31,7 @@ _HEADERS = re.compile(
 _SIGNED = re.compile(r"linux-signed(-[a-z0-9]+)?")
 _PLACEHOLDER = re.compile(r"\(devel\)|unknown|v?0\.0\.0-00010101000000-0{12}(\+dirty)?", re.IGNORECASE)
 _UNTAGGED = re.compile(r"v?0\.0\.0-.*")
+_NO_FLAW = re.compile("(AL|RL|EL|RH)[BE]A-")
 _MODULAR = re.compile(r"\.module[_+]")
 _STREAM = re.compile(r"\b([a-zA-Z][\w.+-]{0,60}):([\w.+-]{1,40})")
 
@@ -100,7 +102,11 @@ def identify(package: Package) -> Lookup | OwnCode | Unidentified:
 def concerns(package: Package, advisory: Advisory, affected: Affected) -> bool:
     """Is this record, which bears the package's name, about this package? Rules 5 and 6."""
     specifics = affected.specifics
-    if specifics.informational or (specifics.platforms and "linux" not in specifics.platforms):
+    if _NO_FLAW.match(advisory.id) and not (advisory.cves or advisory.related):
+        return False
+    if specifics.informational and not (specifics.informational == "unsound" and advisory.cves):
+        return False
+    if specifics.platforms and "linux" not in specifics.platforms:
         return False
     return family(package.ecosystem) not in RPM or _same_stream(package, advisory, affected)
 

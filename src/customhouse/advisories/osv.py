@@ -4,8 +4,8 @@
    who is affected. What only describes the flaw (score, references) never costs the record; it is noted in `flaws`.
 2. GIT ranges and repositories say nothing about installed packages and are passed over.
 3. Budgets: bytes of a record, affected packages, ranges, events, versions, aliases, and the length of each text.
-4. PyPI names are kept in the form of PEP 503, NuGet's and Packagist's in small letters, so that a name has one spelling
-   on both sides.
+4. PyPI names are kept in the form of PEP 503, those of registries where case means nothing in small letters, so that a
+   name has one spelling on both sides.
 5. What databases add under `ecosystem_specific` and `database_specific` is kept where matching needs it (`Specifics`),
    and passed over where it has not the form that is known.
 """
@@ -20,7 +20,6 @@ import msgspec
 from customhouse.advisories.severity import BadVector, Rating, from_vector, from_word, worst
 from customhouse.advisories.specifics import (
     LONGEST_TEXT,
-    MOST_SPECIFICS,
     NOTHING_SPECIFIC,
     FixState,
     Specifics,
@@ -161,7 +160,9 @@ def normal_package(ecosystem: str, name: str) -> str:
     kind = ecosystem.partition(":")[0]
     if kind == "PyPI":
         return re.sub(r"[-_.]+", "-", name).lower()
-    return name.lower() if kind in ("NuGet", "Packagist") else name
+    if kind == "crates.io":
+        return name.replace("_", "-").lower()
+    return name.lower() if kind in ("NuGet", "Packagist", "Hex", "Pub") else name
 
 
 def parse_time(text: object) -> datetime | None:
@@ -284,9 +285,9 @@ def _vectors(document: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _related(document: dict[str, Any]) -> tuple[str, ...]:
-    """Names of other flaws: told, never used to decide, so a bad one costs nothing."""
+    """Names of other flaws, and in some distributions' bulletins of those it is about; a bad one costs nothing."""
     related = document.get("related")
-    kept = related[:MOST_SPECIFICS] if isinstance(related, list) else []
+    kept = related[:MOST_ALIASES] if isinstance(related, list) else []
     return tuple(dict.fromkeys(name for name in kept if isinstance(name, str) and _ID.fullmatch(name)))
 
 
