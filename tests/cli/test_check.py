@@ -97,3 +97,16 @@ def test_a_publishers_own_documents_are_judged_or_refused_with_their_line(
     (desk / "profile.toml").write_text("version = 1\nscript = 'exec /server'\n")
     assert run(capsys, "good.tar", "--profile", "profile.toml", "--companion", "db=layout")[0] == 0
     assert run(capsys, "good.tar", "--companion", "layout")[0] == 2
+
+
+def test_malware_is_looked_for_with_the_rules_and_the_daemon_that_are_named(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (desk / "rules").mkdir()
+    (desk / "rules/own.yar").write_text('rule own { meta: about = "our mark" condition: uint32be(0) == 0x7f454c46 }')
+    code, out, _ = run(capsys, "good.tar", "--malware-rules", "rules")
+    assert code == 1 and "MAL-SIG: /server holds our mark" in out
+    code, out, _ = run(capsys, "good.tar", "--clamd", f"unix:{desk}/none")
+    assert "MAL-SIG: not all was searched: /server could not be read (ClamdFailed)" in out
+    code, _, err = run(capsys, "good.tar", "--clamd", "localhost")
+    assert code == 1 and "is no address of clamd" in err

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from customhouse.scanning.contained import ContainedScanner
 
 ANY = click.Path(exists=True, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 CACHE_BYTES = 2 * 10**9
 SOCKET = Path("/var/run/docker.sock")
@@ -40,6 +41,8 @@ SOCKET = Path("/var/run/docker.sock")
 @click.option("--profile", type=FILE, help="The publisher's run profile.")
 @click.option("--structure-tests", type=FILE, help="The publisher's container-structure-test file.")
 @click.option("--companion", "companions", multiple=True, metavar="NAME=PATH", help="A companion's image, here.")
+@click.option("--clamd", default="", metavar="ADDRESS", help="ClamAV's daemon: unix:PATH or tcp:HOST:PORT.")
+@click.option("--malware-rules", type=FOLDER, help="Folder of YARA rules beside the shipped ones.")
 @click.option("--no-cache", is_flag=True, help="Read every layer, whatever is known of it.")
 @click.option(
     "--format", "form", type=click.Choice(("text", "json", "sarif", "html")), default="text", show_default=True,
@@ -50,8 +53,8 @@ SOCKET = Path("/var/run/docker.sock")
 @connected
 def check(
     out: Output, connections: Connections, name: str, policy: str, advisories: tuple[Path, ...], engine: str,
-    tag: str | None, profile: Path | None, structure_tests: Path | None, companions: tuple[str, ...], no_cache: bool,
-    form: str, file: Path | None,
+    tag: str | None, profile: Path | None, structure_tests: Path | None, companions: tuple[str, ...], clamd: str,
+    malware_rules: Path | None, no_cache: bool, form: str, file: Path | None,
 ) -> int:
     """Run the hub's checks on an image, without a hub; exits 0 only if it would be certified.
 
@@ -66,7 +69,8 @@ def check(
         wanted = Wanted(
             name=name, tag=tag, policy=policy, advisories=advisories, engine="" if engine == "none" else engine,
             now=connections.environment.now(), attached=documents(profile, structure_tests),
-            companions=dict(_named(item) for item in companions),
+            companions=dict(_named(item) for item in companions), clamd=clamd,
+            malware_rules=str(malware_rules.resolve()) if malware_rules else "",
         )
         cache = None if no_cache else connections.environment.cache / "analysis"
         with layer_scanner(out, cache) as scanner:
@@ -93,6 +97,8 @@ class Wanted:
     now: datetime
     attached: Mapping[str, bytes] = field(default_factory=dict)
     companions: Mapping[str, LocalImage] = field(default_factory=dict)
+    clamd: str = ""
+    malware_rules: str = ""
 
 
 def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "Report":
@@ -102,6 +108,7 @@ def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "
     from customhouse.advisories.memory import MemoryAdvisories
     from customhouse.certification.check import discover
     from customhouse.certification.examination import Examiner, Material
+    from customhouse.certification.malware.scanners import Scanners
     from customhouse.certification.policy import Policy
     from customhouse.certification.report.model import PlatformReport, Report, actions, describe
     from customhouse.certification.verdict import judge
@@ -110,7 +117,8 @@ def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "
     from customhouse.sandbox.setup import Companion
     from customhouse.settings import system_clock
 
-    now, checks, platforms = wanted.now, discover(), list[PlatformReport]()
+    now, platforms = wanted.now, list[PlatformReport]()
+    checks = Scanners.of(wanted.malware_rules, wanted.clamd).into(discover())
     policy = Policy.load(wanted.policy).bind(checks)
     source = MemoryAdvisories.load(wanted.advisories, now)
     engine = DockerEngine(system_clock, url=wanted.engine, hub="customhouse-check") if wanted.engine else AbsentEngine()
