@@ -1,6 +1,6 @@
 import pytest
 
-from customhouse.sandbox.hardening import limits, next_rung, walls
+from customhouse.sandbox.hardening import limits, narrowed, next_rung, walls
 from customhouse.sandbox.runner import RUNGS, Attempt, RunProfile
 
 PROFILE = RunProfile(memory_mib=128, pids=64, cpus=0.5)
@@ -84,3 +84,20 @@ def test_the_search_ends_for_an_image_that_serves_only_sometimes():
     attempts = [Attempt("read_only", "x", 1), Attempt("network", "", 1)]
     attempts += [Attempt(rung, "x", 1) for rung in RUNGS[1:]]
     assert next_rung(RUNGS, attempts) is None
+
+
+def test_a_narrowed_filter_leaves_clone_for_threads_and_drops_namespaces_and_mounts():
+    given = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [
+            {"names": ["read", "clone", "unshare", "mount"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["setns"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {"names": ["mount"], "action": "SCMP_ACT_ERRNO"},
+        ],
+    }
+    free, by_right, refused, clone = narrowed(given)["syscalls"]
+    assert free["names"] == ["read"]
+    assert by_right["includes"] == {"caps": ["CAP_SYS_ADMIN"]}
+    assert refused["action"] == "SCMP_ACT_ERRNO"
+    assert clone["args"][0]["value"] == 2114060288, "moby's own mask"

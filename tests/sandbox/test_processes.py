@@ -1,8 +1,17 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
 
-from customhouse.sandbox.processes import end_process, family, listening, read_ports, signal_family, written_paths
+from customhouse.sandbox.processes import (
+    end_process,
+    family,
+    listening,
+    members,
+    read_ports,
+    signal_family,
+    written_paths,
+)
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
 TABLES = (
@@ -66,3 +75,10 @@ def test_written_paths_are_the_deepest_ones_outside_of_mounts():
     changed = ["/var", "/var/lib", "/var/lib/x", "/data", "/data/y", "/etc", "/etc/hosts", "/dev/shm", "/tmp"]
     assert written_paths(changed, ["/data/", "/tmp"]) == ("/var/lib/x",)
     assert written_paths(["/database"], ["/data"]) == ("/database",)
+
+
+def test_the_members_of_a_control_group_are_found_on_this_machine():
+    groups = Path("/proc/self/cgroup").read_text()
+    found = {pid: (parent, state) for pid, parent, state, _ in members(groups.splitlines()[0], 10_000)}
+    assert found[os.getpid()] == (os.getppid(), "R")
+    assert members("f" * 64, 100) == ()

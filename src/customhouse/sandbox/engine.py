@@ -6,18 +6,24 @@
 3. A signal for all goes from this machine by pid where the engine is local and this process is root. Elsewhere it
    goes to PID 1 through the engine, and to the rest from within the container's own pid namespace, if the image has
    a `kill` or a shell; the engine's list of processes then says whether all have really stopped.
+4. Podman speaks the same API (`podman system service`). Its health-checks need systemd, so they are driven from here;
+   its internal networks keep an address of the machine, so none is used; its seccomp filter, which lets anybody make
+   namespaces and mounts, is narrowed, and where that cannot be done (a remote Podman) nothing is run.
 
 (Docker Engine API 1.41 and later, through the `docker` SDK's low-level client.)
 """
 
+import json
 import os
 import re
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -26,18 +32,20 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 
 from customhouse.sandbox.archive import docker_archive
-from customhouse.sandbox.hardening import limits, mounted, walls
+from customhouse.sandbox.hardening import limits, mounted, narrowed, walls
 from customhouse.sandbox.health import Sight, plain
 from customhouse.sandbox.processes import (
+    MOST_COMMAND,
     PORT_FILES,
     end_process,
     family,
     listening,
+    members,
     read_ports,
     signal_family,
     written_paths,
 )
-from customhouse.sandbox.runner import ImageSource, Process
+from customhouse.sandbox.runner import ImageSource, Process, RunProfile
 from customhouse.sandbox.runtime import (
     HUB,
     LOG_BYTES,
@@ -60,9 +68,12 @@ from customhouse.sandbox.runtime import (
 # "Internal" alone leaves the machine itself an address on the bridge, and with it every service that listens there.
 NO_GATEWAY = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 MOST_MESSAGE = 2000
-MOST_COMMAND = 200
 KILL_SECONDS = 5.0
 RECEIVED = 64 * 1024
+PODMAN_PROCESSES = 4096
+PODMANS_FILTER = Path("/usr/share/containers/seccomp.json")
+PODMANS_HOST = "localhost/"
+PODMANS_PATHS = ("/etc/passwd", "/etc/group", "/run/.containerenv", "/run/secrets")
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i386": "386", "i686": "386"}
 _ENGINES_OWN = re.compile(
@@ -111,22 +122,30 @@ class Engine:
         self._load_seconds = load_seconds
         with _spoken():
             self._api: Any = docker.APIClient(base_url=url, version="auto", timeout=60)
+            parts = [str(part.get("Name")) for part in self._api.version().get("Components") or ()]
+        self.podman = "Podman Engine" in parts
         self.local = url.startswith(("unix://", "/"))
+        self._seccomp = _podmans_filter() if self.podman and self.local else None
 
     def close(self) -> None:
         self._api.close()
+        if self._seccomp is not None:
+            self._seccomp.unlink(missing_ok=True)
 
     def facts(self) -> EngineFacts:
         with _spoken():
             info = self._api.info()
         machine = str(info.get("Architecture", ""))
         options = [str(option) for option in info.get("SecurityOptions") or ()]
+        kind = "podman" if self.podman else "docker"
         return EngineFacts(
-            name=f"docker {info.get('ServerVersion', '?')} {self._runtime or info.get('DefaultRuntime', '?')}",
+            name=f"{kind} {info.get('ServerVersion', '?')} {self._runtime or info.get('DefaultRuntime', '?')}",
             os=str(info.get("OSType", "")),
             architecture=ARCHITECTURES.get(machine, machine),
-            seccomp=any("seccomp" in option and "unconfined" not in option for option in options),
-            networks="bridge" in ((info.get("Plugins") or {}).get("Network") or ()),
+            seccomp=any("seccomp" in option and "unconfined" not in option for option in options)
+            and (not self.podman or self._seccomp is not None),
+            networks=not self.podman and "bridge" in ((info.get("Plugins") or {}).get("Network") or ()),
+            monitors=not self.podman,
         )
 
     def load(self, image: ImageSource, name: str, most_bytes: int) -> None:
@@ -154,8 +173,8 @@ class Engine:
         profile = spec.profile
         with _spoken(self._untrusted):
             host = self._api.create_host_config(
-                **walls(profile, spec.rung, spec.tmpfs, spec.network),
-                ulimits=[Ulimit(name=name, soft=most, hard=most) for name, most in limits(profile).items()],
+                **walls(profile, spec.rung, spec.tmpfs, spec.network, str(self._seccomp or "")),
+                ulimits=[Ulimit(name=name, soft=most, hard=most) for name, most in self._limits(profile).items()],
                 log_config=LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
                 runtime=self._runtime or None,
             )
@@ -177,6 +196,10 @@ class Engine:
                 environment=dict(spec.environment) or None,
             )
         return str(made["Id"])
+
+    def _limits(self, profile: RunProfile) -> dict[str, int]:
+        """Podman would raise the number of processes of a user, which not every machine lets it; pids_limit counts."""
+        return {**limits(profile), **({"nproc": PODMAN_PROCESSES} if self.podman else {})}
 
     def start(self, container: str) -> None:
         with _spoken(self._untrusted):
@@ -217,6 +240,9 @@ class Engine:
         )
 
     def processes(self, container: str) -> tuple[Process, ...]:
+        if self.podman and self.local:  # its `top` counts as the container does, and takes no columns of ps
+            found = members(container, MOST_PROCESSES)
+            return tuple(Process(pid, parent, state, plain(command)) for pid, parent, state, command in found)
         with _spoken():
             top = self._api.top(container, ps_args="-eo pid,ppid,stat,args")
         return tuple(
@@ -270,7 +296,8 @@ class Engine:
         with _spoken():
             written = [str(change["Path"]) for change in self._api.diff(container) or ()]
             state = self._api.inspect_container(container)
-        return written_paths(written, mounted(state))
+        own = PODMANS_PATHS if self.podman else ()
+        return written_paths(written, (*mounted(state), *own))
 
     def disk(self, container: str) -> int | None:
         with _spoken():
@@ -305,11 +332,23 @@ class Engine:
                     removed += _gone(partial(self._api.remove_network, found["Id"]))
             for found in self._api.images():
                 for name in found.get("RepoTags") or ():
-                    path, _, tag = name.rpartition(":")
+                    path, _, tag = name.removeprefix(PODMANS_HOST).rpartition(":")
                     ours = path.startswith(prefix) if submission is None else f"{path}/".startswith(f"{prefix}/")
                     if ours and over(_number(tag)):
                         removed += _gone(partial(self._api.remove_image, name))
         return removed
+
+
+def _podmans_filter() -> Path | None:
+    """Podman's seccomp profile of this machine, narrowed, as a file that it can read. None: there is none."""
+    try:
+        profile = narrowed(json.loads(PODMANS_FILTER.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    handle, name = tempfile.mkstemp(prefix="customhouse-seccomp-", suffix=".json")
+    with os.fdopen(handle, "w") as file:
+        json.dump(profile, file)
+    return Path(name)
 
 
 def _frames(connection: socket.socket, until: float) -> Iterator[tuple[int, bytes]]:

@@ -22,6 +22,7 @@ PORT_FILES = tuple(f"/proc/net/{kind}" for kind in KINDS)
 MOST_TABLE = 1024 * 1024
 MOST_PORTS = 100
 MOST_WRITTEN = 200
+MOST_COMMAND = 200
 _TCP_LISTEN, _UDP_OPEN = "0A", "07"
 _OWN_PATHS = ("/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/.dockerenv")
 
@@ -86,6 +87,25 @@ def _signal(container: str, pid: int, number: signal.Signals) -> bool | None:
 def end_process(container: str, pid: int) -> bool:
     """SIGKILL to one process of this container, such as a probe that does not end; was it one?"""
     return bool(_signal(container, pid, signal.SIGKILL))
+
+
+def members(container: str, most: int) -> tuple[tuple[int, int, str, str], ...]:
+    """(pid, parent, state, command) of every process in a container's control group, read from this machine."""
+    found: list[tuple[int, int, str, str]] = []
+    for folder in PROC.iterdir():
+        if not folder.name.isdigit() or len(found) >= most:
+            continue
+        try:
+            if container not in (folder / "cgroup").read_text():
+                continue
+            # The name stands in brackets and may hold anything: what counts comes after the last one.
+            state, parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+            with (folder / "cmdline").open("rb") as line:
+                command = line.read(MOST_COMMAND).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        except (OSError, ValueError):
+            continue
+        found.append((int(folder.name), int(parent), state, command))
+    return tuple(sorted(found))
 
 
 def listening(container: str, first: int) -> tuple[str, ...] | None:
