@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 PACKAGES = {
     "postgresql": "postgresql", "dockerd": "docker.io", "docker": "docker.io", "notary": "notary",
     "notary-server": "notary", "docker-registry": "docker-registry", "skopeo": "skopeo", "busybox": "busybox-static",
-    "openssl": "openssl", "softhsm2-util": "softhsm2", "podman": "podman", "runc": "runc", "go": "golang-go", "ip": "iproute2",
-    "clamd": "clamav-daemon", "buildah": "buildah",
+    "openssl": "openssl", "softhsm2-util": "softhsm2", "podman": "podman", "go": "golang-go", "ip": "iproute2",
+    "clamd": "clamav-daemon", "buildah": "buildah", "runc": "runc",
     "sqlite3": "sqlite3", "ceph": "ceph-common", "ceph-mon": "ceph-mon", "ceph-osd": "ceph-osd",
     "radosgw": "radosgw", "rpm": "rpm", "rpmbuild": "rpm",
 }
