@@ -82,8 +82,8 @@ CHECK = Check(
     id="FS-BINHARD",
     title="Programs are built with the usual protections",
     why="They turn many memory errors from code execution into a crash.",
-    remedy="Build with -fPIE -pie, -Wl,-z,relro,-z,now,-z,noexecstack (Go: -buildmode=pie), the defaults of current "
-    "distributions.",
+    remedy="Build with -fPIE -pie, -Wl,-z,relro,-z,now,-z,noexecstack, the defaults of current distributions (Go: "
+    "-buildmode=pie, where the image has a loader).",
     severity=Severity.LOW,
     evaluate=evaluate,
     sources=("checksec",),
