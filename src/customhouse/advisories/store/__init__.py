@@ -23,6 +23,7 @@ from customhouse.advisories.osv import Advisory, normal_package
 from customhouse.advisories.severity import Rating
 from customhouse.advisories.snapshot import Content, identify, record_mark
 from customhouse.advisories.source import Holding, Likelihood, Statement
+from customhouse.advisories.store.bulk import add_rows
 from customhouse.advisories.store.codec import HEADER, advisory_of, affected_of, document, header
 from customhouse.advisories.store.following import Following
 from customhouse.advisories.store.tables import (
@@ -122,8 +123,7 @@ class AdvisoriesStore(Store):
         if held and held.newest and table.scored < held.newest <= now + CLOCK_SKEW:
             return False
         tx.execute(delete(epss_score))
-        for part in in_batches(table.scores, 10_000):
-            tx.execute(insert(epss_score), [{"cve": c, "score": s, "percentile": p} for c, s, p in part])
+        add_rows(tx, epss_score, table.scores)
         self._hold(tx, EPSS, Holding(len(table.scores), table.scored, now, source))
         self._save_content(tx, self._content(tx), epss_version=f"{table.version} {table.digest}")
         return True
@@ -342,29 +342,27 @@ class AdvisoriesStore(Store):
                 for r in records
             ],
         )
-        rows = [
-            {
-                "advisory_id": r.advisory.id,
-                "position": position,
-                "ecosystem": affected.ecosystem,
-                "package": affected.package,
-                "document": document(affected),
-            }
-            for r in records
-            if r.advisory.withdrawn is None
-            for position, affected in enumerate(r.advisory.affected)
-        ]
-        if rows:
-            tx.execute(insert(advisory_affected), rows)
-        names = [
-            {"name": name, "advisory_id": r.advisory.id}
-            for r in records
-            if r.advisory.withdrawn is None and len(r.advisory.aliases) <= MOST_NAMES
-            for name in r.advisory.aliases
-            if name != r.advisory.id
-        ]
-        if names:
-            tx.execute(insert(advisory_alias), names)
+        told = [r.advisory for r in records if r.advisory.withdrawn is None]
+        add_rows(
+            tx,
+            advisory_affected,
+            [
+                (each.id, position, affected.ecosystem, affected.package, document(affected))
+                for each in told
+                for position, affected in enumerate(each.affected)
+            ],
+        )
+        add_rows(
+            tx,
+            advisory_alias,
+            [
+                (name, each.id)
+                for each in told
+                if len(each.aliases) <= MOST_NAMES
+                for name in each.aliases
+                if name != each.id
+            ],
+        )
 
     def _content(self, tx: Connection) -> Content:
         row = tx.execute(select(advisory_state.c.records, advisory_state.c.total)).one_or_none()
