@@ -111,7 +111,10 @@ def test_packages_without_advisories_wait_for_a_person_and_go_on_once_there_are_
     staging = f"{dieter.staging('web')}:1"
     stanza = "Package: zlib1g\nStatus: install ok installed\nArchitecture: amd64\nSource: zlib\nVersion: 1:1.3-1\n\n"
     release = 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n'
-    dpkg = {"var/lib/dpkg/status": stanza, "etc/os-release": release}
+    owned = "/.\n/bin\n/bin/busybox\n/bin/serve\n"  # a database that says so, as dpkg's does
+    dpkg = {
+        "var/lib/dpkg/status": stanza, "var/lib/dpkg/info/zlib1g.list": owned, "etc/os-release": release,
+    }  # fmt: skip
     dieter.build(staging, context(tmp_path / "web", files=dpkg))
     dieter.push(staging)
     row = dieter.outcome(staging, "awaiting_review")
