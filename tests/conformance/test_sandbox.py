@@ -114,7 +114,8 @@ def test_the_health_proof_tells_a_real_check_from_a_green_one_on_each_runtime(ru
     assert (real.outcome, real.rung, real.reason) == ("ran", "read_only", "")
     assert real.health is not None and real.health.mutation is not None
     mutation = real.health.mutation
-    assert (mutation.reach, mutation.processes, mutation.unhealthy, mutation.recovered) == ("all", 2, True, True)
+    assert (mutation.reach, mutation.unhealthy, mutation.recovered) == ("all", True, True)
+    assert mutation.processes >= 2
     assert real.stop is not None and real.stop.exit_code == 0
     assert real.surface is not None and (real.surface.ports, real.surface.written) == (("8080/tcp",), ())
     green = runner.run(shell(SERVE, GREEN).source(), quick)

@@ -67,6 +67,7 @@ from customhouse.sandbox.runtime import (
 
 # "Internal" alone leaves the machine itself an address on the bridge, and with it every service that listens there.
 NO_GATEWAY = {"com.docker.network.bridge.inhibit_ipv4": "true"}
+PLAIN_RUNTIMES = frozenset({"runc", "crun", "youki", "io.containerd.runc.v2"})
 MOST_MESSAGE = 2000
 KILL_SECONDS = 5.0
 RECEIVED = 64 * 1024
@@ -123,7 +124,11 @@ class Engine:
         with _spoken():
             self._api: Any = docker.APIClient(base_url=url, version="auto", timeout=60)
             parts = [str(part.get("Name")) for part in self._api.version().get("Components") or ()]
+            used = runtime or str(self._api.info().get("DefaultRuntime", ""))
         self.podman = "Podman Engine" in parts
+        # gVisor keeps all processes behind one of the machine's: to stop that one stops the probes too, and every check
+        # would look real.
+        self.plain = used in PLAIN_RUNTIMES
         self.local = url.startswith(("unix://", "/"))
         self._seccomp = _podmans_filter() if self.podman and self.local else None
 
@@ -240,6 +245,8 @@ class Engine:
         )
 
     def processes(self, container: str) -> tuple[Process, ...]:
+        if not self.plain:
+            raise EngineFault("this runtime does not show the processes of its containers")
         if self.podman and self.local:  # its `top` counts as the container does, and takes no columns of ps
             found = members(container, MOST_PROCESSES)
             return tuple(Process(pid, parent, state, plain(command)) for pid, parent, state, command in found)
@@ -252,7 +259,7 @@ class Engine:
 
     def signal_all(self, container: str, number: signal.Signals) -> Signalled:
         first = self.look(container).pid
-        if self.local and os.geteuid() == 0 and first:
+        if self.local and self.plain and os.geteuid() == 0 and first:
             with suppress(ImageRefused, EngineFault):
                 reached = signal_family(container, first, lambda: self._parents(container), number)
                 if reached is not None:
@@ -285,7 +292,7 @@ class Engine:
 
     def ports(self, container: str) -> tuple[str, ...] | None:
         first = self.look(container).pid
-        seen = listening(container, first) if self.local and first else None
+        seen = listening(container, first) if self.local and self.plain and first else None
         if seen is None:
             with suppress(ImageRefused):
                 done = self.execute(container, ("cat", *PORT_FILES), seconds=KILL_SECONDS)
