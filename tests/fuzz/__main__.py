@@ -12,7 +12,7 @@ from pathlib import Path
 
 NAMES = (
     "metadata", "json", "upload", "key-file", "public-key", "manifest", "names", "osv", "kev", "epss", "openvex",
-    "csaf", "run-profile", "structure-tests", "versions", "databases", "programs", "languages", "checks",
+    "csaf", "modified", "run-profile", "structure-tests", "versions", "databases", "programs", "languages", "checks",
     "secrets", "malware", "tar", "layer", "kept-scan",
 )  # fmt: skip
 CASES = Path(__file__).parent / "cases"

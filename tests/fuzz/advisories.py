@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from customhouse.advisories import csaf, epss, kev, openvex, osv
+from customhouse.advisories import csaf, epss, kev, modified, openvex, osv
 from customhouse.advisories.folding import fold
 from customhouse.advisories.vex import Flaw, InvalidVex, Stated, Subject, VexDocument, apply
 from tests.advisories import records, test_vex
@@ -109,3 +109,19 @@ def csaf_document(data: bytes) -> bool:
 def csaf_seeds() -> Iterator[bytes]:
     for change in ({}, {"flags": []}, {"ids": [{"text": "GHSA-1"}]}, {"product_status": {"fixed": ["linux-9:curl"]}}):
         yield json.dumps(test_vex.vendor(**change)).encode()
+
+
+def index_of_changes(data: bytes) -> bool:
+    """Whatever it names stays within a mirror."""
+    try:
+        found = modified.parse(data)
+    except modified.InvalidIndex as error:
+        assert str(error)
+        return False
+    assert not any("/" in name or name.startswith(".") for name in found.modified)
+    return modified.due(found, found.modified, None) == []
+
+
+def index_seeds() -> Iterator[bytes]:
+    line = b"2026-11-02T00:00:00.123456Z,GHSA-0001\r\n"
+    yield from (line, line * 2, b"2026-11-02T00:00:00Z,npm/GHSA-0002\n" + line, line + b"\n\n")

@@ -212,6 +212,7 @@ TARGETS_BY_NAME = {
         Target("epss", advisories.epss_table, advisories.epss_seeds),
         Target("openvex", advisories.openvex_document, advisories.openvex_seeds),
         Target("csaf", advisories.csaf_document, advisories.csaf_seeds),
+        Target("modified", advisories.index_of_changes, advisories.index_seeds),
         Target("run-profile", publishers.run_profile, publishers.run_profile_seeds),
         Target("structure-tests", publishers.structure_tests, publishers.structure_tests_seeds),
         Target("versions", versions.compared, versions.seeds),
