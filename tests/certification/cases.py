@@ -98,6 +98,11 @@ def of_history() -> list[Case]:
         case("HIS-UPDATE", ["update:apt-get", UNKNOWN], squashed),
         case("HIS-UPDATE", PASS, run("apt-get update; apt-get -y upgrade")),
         case("HIS-UPDATE", UNKNOWN, run("echo 'unfinished")),
+        case(
+            "HIS-UPDATE",
+            PASS,
+            told("ADD x in /", "RUN /bin/sh -c apt-get update", ('CMD ["sh"]', True), "COPY a / # buildkit"),
+        ),
         case("HIS-ADD", "add", told("ADD rootfs.tar.gz / # buildkit", "ADD config /etc/ # buildkit")),
         case("HIS-ADD", "url", told("ADD r.tar / # buildkit", "ADD https://get.example/x /opt/x # buildkit")),
         case("HIS-ADD", PASS, told("ADD file:" + "0" * 64 + " in / ", ('/bin/sh -c #(nop)  CMD ["sh"]', True))),
