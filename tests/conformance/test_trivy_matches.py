@@ -7,6 +7,7 @@
    would be a flaw we miss, one that only we have might be false.
 """
 
+import gzip
 import json
 import os
 import re
@@ -29,7 +30,7 @@ from customhouse.advisories.memory import MemoryAdvisories
 from customhouse.advisories.osv import normal_package
 from customhouse.advisories.specifics import specifics_of
 from customhouse.advisories.versions import VersionOrder
-from tests.advisories.records import Installed, dump
+from tests.advisories.records import Installed, dump, fixed_in, record
 from tests.peers import trivydb
 from tests.peers.scanners import scanner, trivy
 
@@ -285,3 +286,20 @@ if CORPUS.is_dir():
         assert packages
         unexplained = list(differences(ecosystem, packages, records, tmp_path))
         assert not unexplained, "\n".join([f"{len(unexplained)}", *unexplained[:40]])
+
+    @pytest.mark.needs("go")
+    def test_what_debians_changelogs_say_was_fixed_is_found_below_and_not_at_the_fix(tmp_path: Path) -> None:
+        """1,227 statements of Debian's own packages: this CVE, in this source, is fixed since this version."""
+        text = gzip.decompress((CORPUS / "debian/bookworm-changelog-fixes.jsonl.gz").read_bytes()).decode()
+        said = [json.loads(line) for line in text.splitlines()]
+        records = [
+            record(f"DEBIAN-{n}", fixed_in("Debian:12", each["source"], each["fixed"]), upstream=[each["cve"]])
+            for n, each in enumerate(said)
+        ]
+        versions = {(each["source"], each["fixed"]) for each in said}
+        packages = [_package("Debian:12", name, v) for name, fixed in sorted(versions) for v in (fixed, f"{fixed}~")]
+        assert not list(differences("Debian:12", packages, records, tmp_path))
+        found = ours(packages, records, tmp_path)
+        told = {(p.name, p.version, name) for p, flaws in found.items() for names in flaws for name in names}
+        assert all((each["source"], each["fixed"] + "~", each["cve"]) in told for each in said)
+        assert not any((each["source"], each["fixed"], each["cve"]) in told for each in said)
