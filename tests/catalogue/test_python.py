@@ -83,3 +83,15 @@ def test_a_broken_egg_is_a_problem() -> None:
     broken[60] ^= 0xFF
     found = catalogue(image({"s/a-1.egg": bytes(broken)}))
     assert not found.packages and [problem.path for problem in found.problems] == ["s/a-1.egg"]
+
+
+def test_the_programs_of_a_distribution_are_its_files() -> None:
+    base = "usr/local/lib/python3.11/site-packages"
+    record = b"x/__init__.py,sha256=a,1\n../../../bin/x,sha256=b,2\n../../../share/x,,\n"
+    record += b"../../../../../../bin/../etc/passwd,,\n../../../../bin/miner,,\n../../../bin/sub/y,,\n"
+    record += b"../" * 300 + b"bin/y,,\n\xff\n"
+    layer = {f"{base}/x.dist-info/METADATA": metadata("x", "1"), f"{base}/x.dist-info/RECORD": record}
+    [found] = catalogue(image(layer)).packages
+    assert found.files == ("usr/local/bin/x",)
+    many = b"".join(b"../../../bin/x%d,,\n" % number for number in range(1000))
+    assert len(python.parse_record(f"{base}/x.dist-info/RECORD", many)) == python.MOST_PROGRAMS

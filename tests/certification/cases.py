@@ -354,6 +354,8 @@ def of_packages() -> list[Case]:
         "lib/apk/db/installed": "P:musl\nV:1\n\n",
     }
     other = File(server_program() + b"more", mode=0o755)
+    site = "usr/local/lib/python3.11/site-packages/got.dist-info"
+    wheel = {f"{site}/METADATA": "Name: got\nVersion: 1\n\n", f"{site}/RECORD": "../../../bin/got,,\n"}
     sources = "etc/apt/sources.list"
     node = ["PATH=/usr/local/bin", "NODE_VERSION=16.20.2"]
     return [
@@ -367,6 +369,7 @@ def of_packages() -> list[Case]:
         case("PKG-UNVERIFIED", PASS, tree({**debian(), "server": PROGRAM}, Entrypoint=["/server"])),
         case("PKG-UNVERIFIED", "usr/local/bin/got", tree({**owned, **tool, "usr/local/bin/got": PROGRAM})),
         case("PKG-UNVERIFIED", PASS, tree({**owned, **tool, "opt/x/got": PROGRAM})),
+        case("PKG-UNVERIFIED", PASS, tree({**owned, **tool, **wheel, "usr/local/bin/got": PROGRAM})),
         case("PKG-UNVERIFIED", NOT_APPLICABLE, minimal_server_image()),
         case("PKG-UNVERIFIED", UNKNOWN, tree(alpine)),
         case("PKG-PROHIBITED", PASS, tree(debian())),

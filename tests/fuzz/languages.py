@@ -17,6 +17,7 @@ FILES: tuple[tuple[LanguageReader, str, bytes], ...] = (
     (npm.READER, "node_modules/x/package.json", b'{"name":"x","version":"1.0.0","licenses":[{"type":"MIT"}]}'),
     (python.READER, "s/x.dist-info/METADATA", metadata("x", "1.0")),
     (python.READER, "s/x.dist-info/direct_url.json", b'{"url":"https://a@b/c","vcs_info":{"vcs":"git"}}'),
+    (python.READER, "lib/py/s/x.dist-info/RECORD", b"x.py,sha256=a,1\n../../../bin/x,,\n"),
     (ruby.READER, "g/specifications/x-1.gemspec", b'# stub: x 1 ruby lib\n s.name = "x".freeze\n s.version = "1"\n'),
     (ruby.READER, "bundler/gems/x-0123456/x.gemspec", b'  s.name = "x"\n  s.version = "1"\n'),
     (php.READER, "vendor/composer/installed.json", b'{"packages":[{"name":"a/b","version":"v1","license":["MIT"]}]}'),
@@ -57,7 +58,7 @@ def language_file(data: bytes) -> bool:
     accepted = False
     for fact in reader.read(path, data[1:]):
         json.dumps(fact, allow_nan=False).encode()
-        assert "problem" in fact or "type" in fact or "url" in fact, fact
+        assert "problem" in fact or "type" in fact or "url" in fact or "programs" in fact, fact
         if "type" in fact:
             found = package(fact, path, 0)
             assert acceptable(found.version, LONGEST_VERSION) and len(found.name) <= 2 * LONGEST_NAME + 1

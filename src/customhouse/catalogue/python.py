@@ -7,10 +7,14 @@
    none. Lock files and wheels that lie about are not installed and do not count.
 5. Licences are what License-Expression, else License and the classifiers say. direct_url.json (PEP 610) says that a
    distribution came from elsewhere than an index.
+6. The programs that a distribution put into `bin` are its files: RECORD names them as outside of its own folder.
 """
 
+import posixpath
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
 
 import msgspec
 
@@ -19,8 +23,10 @@ from customhouse.catalogue.language import Fact, LanguageReader, Unreadable, pac
 from customhouse.catalogue.package import LARGEST_MANIFEST, Package, plain
 from customhouse.catalogue.zips import MIB, Allowance, BadZip, NoZip, Zip
 from customhouse.oci.entry import FileEntry
+from customhouse.oci.reader import JSON
 
 _NAMES = ("METADATA", "PKG-INFO", "direct_url.json")
+MOST_PROGRAMS = 200
 _EVIDENCE = re.compile(
     r"(?:.*/)?[^/]+(?:\.dist-info/METADATA|\.egg-info/PKG-INFO|\.egg/EGG-INFO/PKG-INFO|\.egg-info|\.egg)"
 )
@@ -42,7 +48,7 @@ def is_evidence(path: str) -> bool:
 
 def _is_evidence(path: str) -> bool:
     # METADATA of any folder: a link called *.dist-info may lead there.
-    return path.endswith((".egg-info", ".egg")) or path.rpartition("/")[2] in _NAMES
+    return path.endswith((".egg-info", ".egg", ".dist-info/RECORD")) or path.rpartition("/")[2] in _NAMES
 
 
 def parse_metadata(raw: bytes) -> Fact:
@@ -90,8 +96,26 @@ def parse_direct_url(raw: bytes) -> str:
     return plain(url, 300)
 
 
+def parse_record(path: str, raw: bytes) -> list[str]:
+    """The programs that a RECORD (of the binary distribution format) lists, as paths of the image: those of the prefix
+    of the folder that the distribution lies in, `PREFIX/bin/NAME` beside `PREFIX/lib/pythonX/site-packages`."""
+    base = posixpath.dirname(posixpath.dirname(path))
+    programs = posixpath.join(posixpath.dirname(posixpath.dirname(posixpath.dirname(base))), "bin")
+    found = []
+    for line in raw.decode("utf-8", "replace").split("\n"):
+        name = line.partition(",")[0].strip('"')
+        if name.startswith("../") and "/bin/" in name and len(name) < 500:
+            program = posixpath.normpath(posixpath.join("/", base, name)).lstrip("/")
+            if posixpath.dirname(program) == programs:
+                found.append(program)
+    return found[:MOST_PROGRAMS]
+
+
 def _parse(path: str, raw: bytes) -> Iterator[Fact]:
-    if path.endswith("direct_url.json"):
+    if path.endswith("/RECORD"):
+        if programs := parse_record(path, raw):
+            yield {"programs": cast(list[JSON], programs)}
+    elif path.endswith("direct_url.json"):
         yield {"url": parse_direct_url(raw)}
     elif path.endswith(".egg"):
         yield from _zipped(raw)
@@ -110,30 +134,31 @@ def _zipped(raw: bytes) -> Iterator[Fact]:
         raise Unreadable(str(error)) from error
 
 
-READER = LanguageReader("python", 1, _is_evidence, _parse, 64 * MIB)
+READER = LanguageReader("python", 2, _is_evidence, _parse, 64 * MIB)
 
 
 def _packages(evidence: Evidence) -> Iterator[Package]:
-    urls = {
-        entry.parent: url
-        for entry, facts in evidence.facts(READER)
-        for fact in facts
-        if isinstance(fact, dict) and isinstance(url := fact.get("url"), str) and url
-    }
+    beside: dict[str, Fact] = {}
+    for entry, facts in evidence.facts(READER):
+        for fact in cast(tuple[Fact, ...], facts):
+            if "url" in fact or "programs" in fact:
+                beside.setdefault(entry.parent, {}).update(fact)
     for found in packages(READER, lambda _, entry, fact: "type" in fact or is_evidence(entry.path))(evidence):
-        if not is_evidence(found.path):
-            continue
-        url = urls.get(found.path.rpartition("/")[0])
-        yield found if url is None else _from(found, url)
+        if is_evidence(found.path):
+            yield _with(found, beside.get(found.path.rpartition("/")[0], {}))
     yield from _linked(evidence)
 
 
-def _from(found: Package, url: str) -> Package:
-    fact = stated(
-        "pypi", found.name, found.version, licenses=found.licenses, supplier=found.supplier,
-        **{"vcs_url" if "+" in url.partition("://")[0] else "download_url": url},
-    )  # fmt: skip
-    return package(fact, found.path, found.layer)
+def _with(found: Package, more: Fact) -> Package:
+    """The distribution with what lies beside its METADATA."""
+    if url := str(more.get("url", "")):
+        fact = stated(
+            "pypi", found.name, found.version, licenses=found.licenses, supplier=found.supplier,
+            **{"vcs_url" if "+" in url.partition("://")[0] else "download_url": url},
+        )  # fmt: skip
+        found = package(fact, found.path, found.layer)
+    programs = cast(list[JSON], more.get("programs", []))
+    return replace(found, files=tuple(str(each) for each in programs)) if programs else found
 
 
 def _linked(evidence: Evidence) -> Iterator[Package]:

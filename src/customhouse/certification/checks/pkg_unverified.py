@@ -3,7 +3,8 @@
 1. A program is a file that may be executed and is ELF, or a shell script in a folder of PATH. (Tools of languages put
    scripts there for each package: those begin with the language's own interpreter.)
 2. Known are files that an operating system's package owns, what lies in the folder of a language's package
-   (site-packages, node_modules, gems), and programs that tell their own modules (Go, Rust).
+   (site-packages, node_modules, gems) or is named there as its program, and programs that tell their own modules
+   (Go, Rust).
 3. The program that the image is for is the publisher's own work and is not asked for a package.
 4. In an image without any package there is nothing to tell from.
 """
@@ -29,7 +30,8 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     if not catalogue.owners:
         raise NotEvaluable("the package database does not say which files it owns")
     accepted = tuple(texts(params["accepted"]))
-    own = _started(subject) | {package.path for package in catalogue.packages if package.kind != "os"}
+    others = [package for package in catalogue.packages if package.kind != "os"]
+    own = _started(subject) | {path for package in others for path in (package.path, *package.files)}
     strange = (
         entry
         for entry in fs.walk()
