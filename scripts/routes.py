@@ -294,7 +294,7 @@ API = {
         _ok(given("id severity summary names:list affected:list kev:list epss:map vex:list")), errors=(404,),
     ),
     "POST /api/v1/advisories/update": Operation(
-        "follow the mirror that is set, now", JUDGES, _ok(given("updates:list")), errors=(409,)
+        "follow the mirror that is set, now", JUDGES, _ok(given("updates:list")), errors=(400, 409)
     ),
     "GET /api/v1/advisories/status": Operation(
         "what is held, and how fresh it is", SIGNED_IN,
