@@ -31,7 +31,7 @@ def report(built: BuiltImage, *waivers: Waiver) -> Report:
     examiner = Examiner(CHECKS, POLICY, lambda packages: AdvisoryReport(), AbsentEngine(), lambda: NOW)
     material = Material("x", built.content, built.manifest_raw, built.media_type, "web.tar", "1.0.0")
     platforms = []
-    found, inputs = examiner.content(material, lambda one, packages: platforms.append(describe(one, packages)))
+    found, inputs = examiner.content(material, lambda subject: platforms.append(describe(subject)))
     run, more = examiner.run(material, found, inputs)
     verdict = judge([*found, *run], POLICY, waivers, NOW)
     return Report(

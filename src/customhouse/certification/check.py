@@ -60,12 +60,12 @@ class Subject:
     advisories: AdvisoryReport
     run: RunRecord | None
     now: datetime
+    tests: StructureTests | InvalidStructureTests | None = None
 
     @cached_property
     def efficiency(self) -> Efficiency:
-        """How much of the layers is still there, for all checks that ask."""
+        """How much of the layers is still there, for all that ask."""
         return efficiency(self.image.layers)
-    tests: StructureTests | InvalidStructureTests | None = None
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,9 @@ class Examiner:
     scanner: Scanner = read_here
 
     def content(
-        self, material: Material, shown: Callable[[Image, Catalogue], None] = lambda image, packages: None
+        self, material: Material, shown: Callable[[Subject], None] = lambda subject: None
     ) -> tuple[list[Finding], dict[str, JSON]]:
-        """Every check that needs no run: (findings, inputs of the verdict). `shown` sees each platform's image."""
+        """Every check that needs no run: (findings, inputs of the verdict). `shown` sees each platform afterwards."""
         checks = [check for check in self.checks if not check.id.startswith(RUN)]
         found: list[Finding] = []
         unpacked: dict[str, JSON] = {}
@@ -85,11 +85,12 @@ class Examiner:
         needed = wants(checks, *WANTS, *looked_into, readers=READERS)
         for image in self._images(material, needed):
             packages = catalogue(image)
-            shown(image, packages)
             report = self.match(packages.packages)
             snapshots[str(image.manifest_digest)] = report.snapshot
             unpacked.update({str(scan.digest): scan.size for scan in image.layers})
-            found += self._judge(checks, image, index, packages, report, None, tests)
+            subject = self._subject(image, index, packages, report, None, tests)
+            found += run_checks(checks, subject, self.policy)
+            shown(subject)
         return found, inputs
 
     def run(
@@ -115,7 +116,8 @@ class Examiner:
             else:
                 record = self._started(material, image, known, profile, tests)
             runs.append(record.to_json())
-            found += self._judge(checks, image, index, Catalogue(), AdvisoryReport(), record, tests)
+            subject = self._subject(image, index, Catalogue(), AdvisoryReport(), record, tests)
+            found += run_checks(checks, subject, self.policy)
         return found, {"checks": [check.id for check in checks], "runs": runs, "attached": _digests(material)}
 
     def _started(
@@ -146,15 +148,14 @@ class Examiner:
         fitting = next(found, None)
         return None if fitting is None else _source(other, fitting, {})
 
-    def _judge(
-        self, checks: Sequence[Check], image: Image, index: Manifest | None, packages: Catalogue,
-        report: AdvisoryReport, record: RunRecord | None, tests: Tests,
-    ) -> list[Finding]:
-        subject = Subject(
+    def _subject(
+        self, image: Image, index: Manifest | None, packages: Catalogue, report: AdvisoryReport,
+        record: RunRecord | None, tests: Tests,
+    ) -> Subject:
+        return Subject(
             image=image, tag=image.tag, index=index, catalogue=packages, advisories=report, run=record,
             now=self.clock(), tests=tests,
         )
-        return run_checks(checks, subject, self.policy)
 
     def _images(self, material: Material, needed: Wants, *, layers: bool = True) -> Iterator[Image]:
         return load_platforms(

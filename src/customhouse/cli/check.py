@@ -143,7 +143,7 @@ def examine(image: LocalImage, wanted: Wanted, scanner: "ContainedScanner") -> "
     material = Material(
         "check", image.content, image.manifest, image.media_type, wanted.name, wanted.tag, wanted.attached, companion
     )
-    found, inputs = examiner.content(material, lambda one, packages: platforms.append(describe(one, packages)))
+    found, inputs = examiner.content(material, lambda subject: platforms.append(describe(subject)))
     run, more = examiner.run(material, found, inputs)
     verdict = judge([*found, *run], policy, [], now)
     return Report(

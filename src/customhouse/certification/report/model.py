@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from customhouse.catalogue.package import Catalogue
-from customhouse.certification.efficiency import efficiency
+from customhouse.certification.check import Subject
 from customhouse.certification.findings import JSON
 from customhouse.certification.policy import Policy
 from customhouse.certification.verdict import Verdict
@@ -87,9 +86,9 @@ class Report:
         }
 
 
-def describe(image: Image, packages: Catalogue) -> PlatformReport:
+def describe(subject: Subject) -> PlatformReport:
     """One platform of the image."""
-    figures = efficiency(image.layers)
+    image, packages, figures = subject.image, subject.catalogue, subject.efficiency
     made = [line.created_by for line in image.config.history if not line.empty_layer]
     lines = made if len(made) == len(image.layers) else [""] * len(image.layers)
     layers = []
