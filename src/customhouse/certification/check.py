@@ -19,7 +19,9 @@ from datetime import datetime
 from functools import cached_property
 from importlib.metadata import entry_points
 
+from customhouse.advisories import identity as identities
 from customhouse.advisories.matching import AdvisoryReport
+from customhouse.catalogue.package import Package
 from customhouse.catalogue.packages import Catalogue
 from customhouse.certification.efficiency import Efficiency, efficiency
 from customhouse.certification.findings import JSON, Severity
@@ -154,6 +156,22 @@ def at_layer(subject: Subject, position: int) -> dict[str, JSON]:
     if len(made) == len(subject.image.layers):  # else nobody can say which line made which layer
         evidence["history"] = shown(made[position].created_by)
     return evidence
+
+
+def identity(package: identities.Package) -> str:
+    """What a finding calls a package: its package URL, or what stands for one where it has none."""
+    return package.purl or f"{package.ecosystem}/{package.name}@{package.version}"
+
+
+def of_package(subject: Subject, package: Package) -> dict[str, JSON]:
+    """Evidence about a package: its name, what told of it, and the layer it came with."""
+    return {"purl": identity(package), "path": package.path, **at_layer(subject, package.layer)}
+
+
+def whole_catalogue(subject: Subject) -> None:
+    """Raises NotEvaluable where the list of packages has gaps: what stands in none of them cannot be judged."""
+    if subject.catalogue.problems:
+        raise NotEvaluable(f"the list of packages is not complete: {subject.catalogue.problems[0]}")
 
 
 def whole_filesystem(subject: Subject) -> Filesystem:

@@ -9,7 +9,15 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from customhouse.certification.check import Check, Failure, NotApplicable, NotEvaluable, Subject, whole_filesystem
+from customhouse.certification.check import (
+    Check,
+    Failure,
+    NotApplicable,
+    NotEvaluable,
+    Subject,
+    whole_catalogue,
+    whole_filesystem,
+)
 from customhouse.certification.checks._files import UNREAD, at_file, named
 from customhouse.certification.findings import JSON, Severity
 from customhouse.oci.image import FileEntry
@@ -30,8 +38,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
         raise NotEvaluable("the package database does not say which files it owns")
     if len(subject.image.layers) > 1:
         yield from named(_altered(subject), "files of packages that were altered")
-    if catalogue.problems:
-        raise NotEvaluable(f"the list of packages is not complete: {catalogue.problems[0]}")
+    whole_catalogue(subject)
 
 
 def _altered(subject: Subject) -> Iterator[Failure]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import translate
 
 from customhouse.catalogue.licences import alternatives, together
-from customhouse.certification.check import Check, Failure, NotApplicable, NotEvaluable, Subject, at_layer
+from customhouse.certification.check import Check, Failure, NotApplicable, Subject, of_package, whole_catalogue
 from customhouse.certification.checks._files import texts
 from customhouse.certification.findings import JSON, Severity
 
@@ -28,15 +28,12 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
         if len(refused) < len(choices):
             continue
         evidence: dict[str, JSON] = {
-            "purl": package.purl or f"{package.ecosystem}/{package.name}@{package.version}",
-            "path": package.path,
+            **of_package(subject, package),
             "licence": found,
             "declared": [*package.licenses],
-            **at_layer(subject, package.layer),
         }
         yield Failure(f"{package.name} {package.version} is under {found}, which the policy refuses", evidence)
-    if subject.catalogue.problems:
-        raise NotEvaluable(f"the list of packages is not complete: {subject.catalogue.problems[0]}")
+    whole_catalogue(subject)
 
 
 def _refused(choice: frozenset[str], denied: list[re.Pattern[str]], allowed: list[re.Pattern[str]]) -> bool:

@@ -6,7 +6,7 @@ Debian's packages say it in a copyright file, not in their database; what the ca
 from collections.abc import Iterator, Mapping
 
 from customhouse.catalogue.licences import together
-from customhouse.certification.check import Check, Failure, NotApplicable, NotEvaluable, Subject, at_layer
+from customhouse.certification.check import Check, Failure, NotApplicable, Subject, of_package, whole_catalogue
 from customhouse.certification.findings import JSON, Severity
 
 MOST_NAMED = 50
@@ -26,14 +26,11 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
             break
         said = f"says {', '.join(unknown)[:200]!r}, which SPDX does not know" if unknown else "names no licence"
         evidence: dict[str, JSON] = {
-            "purl": package.purl or f"{package.ecosystem}/{package.name}@{package.version}",
-            "path": package.path,
+            **of_package(subject, package),
             "declared": [*package.licenses],
-            **at_layer(subject, package.layer),
         }
         yield Failure(f"{package.name} {package.version} {said}", evidence)
-    if subject.catalogue.problems:
-        raise NotEvaluable(f"the list of packages is not complete: {subject.catalogue.problems[0]}")
+    whole_catalogue(subject)
 
 
 CHECK = Check(

@@ -7,7 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from fnmatch import translate
 
-from customhouse.certification.check import Check, Failure, NotApplicable, NotEvaluable, Subject, at_layer
+from customhouse.certification.check import (
+    Check,
+    Failure,
+    NotApplicable,
+    NotEvaluable,
+    Subject,
+    of_package,
+    whole_catalogue,
+)
 from customhouse.certification.checks._files import UNREAD, texts
 from customhouse.certification.findings import JSON, Severity
 
@@ -20,14 +28,9 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
     for package in catalogue.packages:
         name = package.name.lower() if package.kind != "library" else ""
         if name and (name in exact or any(pattern.match(name) for pattern in patterns)):
-            evidence: dict[str, JSON] = {
-                "purl": package.purl or f"{package.ecosystem}/{package.name}@{package.version}",
-                "path": package.path,
-                **at_layer(subject, package.layer),
-            }
-            yield Failure(f"the package {package.name} {package.version} has no business in a container", evidence)
-    if catalogue.problems:
-        raise NotEvaluable(f"the list of packages is not complete: {catalogue.problems[0]}")
+            message = f"the package {package.name} {package.version} has no business in a container"
+            yield Failure(message, of_package(subject, package))
+    whole_catalogue(subject)
     if not subject.image.complete:
         raise NotEvaluable(UNREAD)
     if not catalogue.packages:

@@ -11,29 +11,13 @@ from collections.abc import Iterator, Mapping
 
 from customhouse.certification.check import Check, Failure, Subject
 from customhouse.certification.checks._vex import standing
-from customhouse.certification.checks._vulnerability import (
-    SEVERITIES,
-    due,
-    evidence,
-    require_knowledge,
-    stated,
-    way_out,
-)
+from customhouse.certification.checks._vulnerability import SEVERITIES, weighed
 from customhouse.certification.findings import JSON, Severity
 
 
 def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
-    found = False
     fixable = [match for match in standing(subject) if match.fixed_versions and not match.malicious]
-    for match, counted in due(subject, fixable, params):
-        found = True
-        package = match.package
-        yield Failure(
-            f"{match.id} ({stated(match, counted)}) in {package.name} {package.version} is {way_out(match)}",
-            evidence(subject, match),
-        )
-    if not found:
-        require_knowledge(subject)
+    yield from weighed(subject, fixable, params, " is ")
 
 
 CHECK = Check(

@@ -9,19 +9,11 @@ from collections.abc import Iterator, Mapping
 
 from customhouse.certification.check import Check, Failure, Subject
 from customhouse.certification.checks._vex import standing
-from customhouse.certification.checks._vulnerability import (
-    SEVERITIES,
-    due,
-    evidence,
-    require_knowledge,
-    stated,
-    way_out,
-)
+from customhouse.certification.checks._vulnerability import SEVERITIES, weighed
 from customhouse.certification.findings import JSON, Severity
 
 
 def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
-    found = False
     without = params["ignored_states"]
     ignored = {str(each) for each in without} if isinstance(without, list) else set()
     unfixed = [
@@ -29,15 +21,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
         for match in standing(subject)
         if not match.fixed_versions and not match.malicious and match.fix_state.value not in ignored
     ]
-    for match, counted in due(subject, unfixed, params):
-        found = True
-        package = match.package
-        yield Failure(
-            f"{match.id} ({stated(match, counted)}) in {package.name} {package.version}: {way_out(match)}",
-            evidence(subject, match),
-        )
-    if not found:
-        require_knowledge(subject)
+    yield from weighed(subject, unfixed, params, ": ")
 
 
 CHECK = Check(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from customhouse.advisories.vex import Stated, Status
-from customhouse.certification.check import Check, Failure, NotApplicable, Subject
+from customhouse.certification.check import Check, Failure, NotApplicable, Subject, identity
 from customhouse.certification.checks._vex import Stands, idle, stands
 from customhouse.certification.findings import JSON, Severity
 
@@ -36,7 +36,7 @@ def evaluate(subject: Subject, params: Mapping[str, JSON]) -> Iterator[Failure]:
 def _ruled(each: Stands, ruling: Stated) -> Iterator[Failure]:
     package = each.match.package
     evidence = {
-        "purl": package.purl or f"{package.ecosystem}/{package.name}@{package.version}",
+        "purl": identity(package),
         "vulnerability": each.match.id,
         **_document(ruling),
     }
